@@ -1,0 +1,35 @@
+"""What can go wrong, as a tree. Every message names the argument, the rule, what came and the remedy.
+
+VaeTfError
+├── ConfigError   a configuration, a piece or an argument that cannot work
+├── DataError     images that are missing, unreadable or out of range
+└── RunError      a run folder that is missing, damaged or holds something else
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = ["ConfigError", "DataError", "RunError", "VaeTfError", "did_you_mean"]
+
+
+class VaeTfError(ValueError):
+    """Base of all errors that a caller can mend; command lines print it in one line."""
+
+
+class ConfigError(VaeTfError):
+    """A configuration, a piece or an argument that cannot work."""
+
+
+class DataError(VaeTfError):
+    """Images that are missing, unreadable or out of range."""
+
+
+class RunError(VaeTfError):
+    """A run folder that is missing, damaged or holds something else."""
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """Return `" Did you mean 'x'?"` for the closest candidate, or the list of all when none is close."""
+    candidates = sorted(candidates)
+    close = get_close_matches(word, candidates, n=1)
+    return f" Did you mean {close[0]!r}?" if close else f" Known: {', '.join(candidates)}."
