@@ -1,0 +1,114 @@
+"""Objectives: from the log densities of one draw to a bound per example, in nats. Higher is better."""
+
+from dataclasses import dataclass
+from math import log
+from typing import NamedTuple, Protocol, final
+
+import tensorflow as tf
+
+from vae_tf.errors import ConfigError
+
+__all__ = ["OBJECTIVES", "Draw", "Elbo", "ImportanceWeighted", "Objective"]
+
+
+class Draw(NamedTuple):
+    """What an objective sees: S samples z ~ q(z | x) for each of B images, and their log densities in nats."""
+
+    x: tf.Tensor  # [B, H, W, C]
+    z: tf.Tensor  # [S, B, D]
+    log_q: tf.Tensor  # [S, B] log q(z | x)
+    log_prior: tf.Tensor  # [S, B] log p(z)
+    log_likelihood: tf.Tensor  # [S, B] log p(x | z)
+
+
+class Objective(Protocol):
+    """A bound on log p(x) to be maximised."""
+
+    @property
+    def samples(self) -> int:
+        """S, the number of posterior samples per image."""
+
+    @property
+    def settled_at(self) -> int:
+        """The optimizer step from which on the objective no longer changes; 0 without a schedule."""
+
+    def __call__(self, draw: Draw, step: tf.Tensor) -> tf.Tensor:
+        """Return the bound per example, [B] in nats, at optimizer step `step`."""
+
+
+@final
+@dataclass(frozen=True)
+class Elbo:
+    """E_q[log p(x | z)] - beta KL(q(z | x) || p(z)), by S samples; beta rises linearly from 0 to `weight`.
+
+    Args:
+        weight: beta after the warm-up, at least 0; 1 is the evidence lower bound, others are no bound on log p(x).
+        warmup_steps: optimizer steps until beta reaches `weight`, at least 0 (`warmup_epochs` in a configuration).
+        samples: S, at least 1.
+
+    Raises:
+        ConfigError: a value is out of range.
+
+    Source: Kingma and Welling (2014), equation 2; weight: Higgins et al. (2017), equation 4; warm-up: Bowman et al. (2016), section 3.1.
+    """
+
+    weight: float = 1.0
+    warmup_steps: int = 0
+    samples: int = 1
+
+    def __post_init__(self):
+        _at_least("weight", self.weight, 0)
+        _at_least("warmup_steps", self.warmup_steps, 0)
+        _at_least("samples", self.samples, 1)
+
+    @property
+    def settled_at(self) -> int:
+        """The end of the warm-up."""
+        return self.warmup_steps
+
+    def beta(self, step: tf.Tensor) -> tf.Tensor:
+        """Return the weight of the KL at `step`, scalar."""
+        if self.warmup_steps == 0:
+            return tf.constant(self.weight, tf.float32)
+        return self.weight * tf.minimum(1.0, tf.cast(step, tf.float32) / self.warmup_steps)
+
+    def __call__(self, draw: Draw, step: tf.Tensor) -> tf.Tensor:
+        """Return mean_s[log p(x | z_s) + beta (log p(z_s) - log q(z_s | x))], [B]."""
+        return tf.reduce_mean(draw.log_likelihood + self.beta(step) * (draw.log_prior - draw.log_q), 0)
+
+
+@final
+@dataclass(frozen=True)
+class ImportanceWeighted:
+    """log (1/S) sum_s p(x, z_s) / q(z_s | x): at least the ELBO, at most log p(x), tighter with more samples.
+
+    Args:
+        samples: S, at least 1; with 1 it is the ELBO.
+
+    Raises:
+        ConfigError: `samples` is below 1.
+
+    Source: Burda, Grosse and Salakhutdinov (2016), equation 8.
+    """
+
+    samples: int = 5
+
+    def __post_init__(self):
+        _at_least("samples", self.samples, 1)
+
+    @property
+    def settled_at(self) -> int:
+        """0: there is no schedule."""
+        return 0
+
+    def __call__(self, draw: Draw, step: tf.Tensor) -> tf.Tensor:
+        """Return logsumexp_s(log w_s) - log S, [B]."""
+        return tf.reduce_logsumexp(draw.log_likelihood + draw.log_prior - draw.log_q, 0) - log(self.samples)
+
+
+OBJECTIVES = {"elbo": Elbo, "iwae": ImportanceWeighted}
+
+
+def _at_least(name: str, value: float, lower: float) -> None:
+    if value < lower:
+        raise ConfigError(f"`{name}` must be at least {lower}, got {value}.")
