@@ -31,5 +31,7 @@ class RunError(VaeTfError):
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """Return `" Did you mean 'x'?"` for the closest candidate, or the list of all when none is close."""
     candidates = sorted(candidates)
+    if not candidates:
+        return " There are none here."
     close = get_close_matches(word, candidates, n=1)
     return f" Did you mean {close[0]!r}?" if close else f" Known: {', '.join(candidates)}."

@@ -275,7 +275,9 @@ class _BinomialShare(tfd.Distribution):
     def __init__(self, total_count: int, logits: tf.Tensor):
         parameters = dict(locals())
         self.total_count, self.logits = total_count, logits
-        super().__init__(tf.float32, tfp.distributions.NOT_REPARAMETERIZED, validate_args=False, allow_nan_stats=True, parameters=parameters)
+        super().__init__(
+            tf.float32, tfp.distributions.NOT_REPARAMETERIZED, validate_args=False, allow_nan_stats=True, parameters=parameters
+        )
 
     @classmethod
     def _parameter_properties(cls, dtype, num_classes=None):

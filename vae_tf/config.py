@@ -1,0 +1,213 @@
+"""Configurations: frozen dataclasses of plain values, to and from YAML. No TensorFlow here, so mistakes are answered at once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, field
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from vae_tf.errors import ConfigError, did_you_mean
+
+__all__ = ["Config", "DataConfig", "ModelConfig", "Piece", "TrainingConfig", "explain", "preset", "preset_names", "read", "write"]
+
+
+def _named(value: Any) -> Any:
+    """Let `bernoulli` stand for `{name: bernoulli}`."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _has_name(value: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(value.get("name"), str):
+        raise ValueError("a piece needs a `name`, such as {name: normal, scale: 0.1}")
+    return value
+
+
+#: A piece by name with its options, `{name: normal, scale: 0.1}`; the options are checked against the piece when it is built.
+Piece = Annotated[dict[str, Any], BeforeValidator(lambda value: _has_name(_named(value)) if isinstance(_named(value), dict) else value)]
+
+_STRICT = ConfigDict(extra="forbid")
+_Share = Annotated[float, Field(gt=0, lt=1)]
+_Positive = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class DataConfig:
+    """Which images, and how they are prepared.
+
+    Attributes:
+        source: `digits`, `tfds:NAME`, `folder:PATH` or `npz:PATH`.
+        image_size: height and width to resize to; None keeps the size.
+        channels: 1 for grey, 3 for RGB; None keeps what there is.
+        binarize: `none`, or `dynamic` for new Bernoulli draws from the grey values in each epoch.
+        validation: share of the training images held out, where the source has no validation split.
+        test: share held out as test images, where the source has no test split.
+    """
+
+    source: str
+    image_size: _Positive | None = None
+    channels: Literal[1, 3] | None = None
+    binarize: Literal["none", "dynamic"] = "none"
+    validation: _Share = 0.1
+    test: _Share = 0.1
+
+
+@dataclass(frozen=True, config=_STRICT)
+class ModelConfig:
+    """The pieces of the model, each by name with its options."""
+
+    latent_dim: _Positive
+    encoder: Piece = field(default_factory=lambda: {"name": "mlp"})
+    decoder: Piece = field(default_factory=lambda: {"name": "mlp"})
+    posterior: Piece = field(default_factory=lambda: {"name": "diagonal-normal"})
+    likelihood: Piece = field(default_factory=lambda: {"name": "bernoulli"})
+    prior: Piece = field(default_factory=lambda: {"name": "standard-normal"})
+
+
+@dataclass(frozen=True, config=_STRICT)
+class TrainingConfig:
+    """How the weights are found.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch_size: images per optimizer step; an incomplete last batch of an epoch is left out.
+        learning_rate: Adam's step size.
+        anneal: share of the training, at its end, over which the learning rate falls linearly to zero.
+        jit_compile: compile the training step with XLA: faster for dense networks on a CPU, slower for convolutions.
+    """
+
+    epochs: _Positive = 20
+    batch_size: _Positive = 100
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    anneal: Annotated[float, Field(ge=0, le=1)] = 0.5
+    jit_compile: bool = False
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Config:
+    """A complete run: with the same data, machine and library versions it gives the same numbers.
+
+    `objective` counts time in epochs: an option `X_epochs` becomes the piece's `X_steps`.
+    """
+
+    data: DataConfig
+    model: ModelConfig
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    objective: Piece = field(default_factory=lambda: {"name": "elbo"})
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Config":
+        """Check plain values and return the configuration.
+
+        Raises:
+            ConfigError: a key is unknown or missing, or a value has the wrong type or range.
+        """
+        try:
+            return TypeAdapter(cls).validate_python(values)
+        except ValidationError as error:
+            raise ConfigError(explain(error, cls)) from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values from which `from_dict` makes an equal configuration."""
+        return asdict(self)  # type: ignore[call-overload]
+
+    def override(self, assignments: Sequence[str]) -> "Config":
+        """Return a copy with `section.key=value` assignments applied in order; values are YAML.
+
+        Raises:
+            ConfigError: an assignment is malformed, or names an unknown key, or gives a value of a wrong type.
+        """
+        values = self.to_dict()
+        for assignment in assignments:
+            path, equals, text = assignment.partition("=")
+            if not equals or not path:
+                raise ConfigError(f"`--set` must be section.key=value, got {assignment!r}; for example training.epochs=5.")
+            try:
+                _assign(values, path.split("."), yaml.safe_load(text), path)
+            except yaml.YAMLError:
+                raise ConfigError(f"`--set` {path}: the value {text!r} is no YAML; quote it or close its brackets.") from None
+        return Config.from_dict(values)
+
+
+def preset_names() -> list[str]:
+    """Return the names of the configurations that come with the package."""
+    return sorted(item.name.removesuffix(".yaml") for item in resources.files("vae_tf.presets").iterdir() if item.name.endswith(".yaml"))
+
+
+def preset(name: str) -> Config:
+    """Return a named configuration.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    if name not in preset_names():
+        raise ConfigError(f"`preset` {name!r} does not exist.{did_you_mean(name, preset_names())}")
+    return _parse((resources.files("vae_tf.presets") / f"{name}.yaml").read_text(), f"preset {name!r}")
+
+
+def read(path: str | Path) -> Config:
+    """Return the configuration in a YAML file.
+
+    Raises:
+        ConfigError: the file is missing, is no YAML, or is no configuration.
+    """
+    try:
+        return _parse(Path(path).read_text(), str(path))
+    except OSError as error:
+        raise ConfigError(f"`{path}` can not be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"`{path}` is no text file.") from None
+
+
+def write(config: Config, path: str | Path) -> None:
+    """Write the complete configuration as YAML."""
+    Path(path).write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
+
+
+def explain(error: ValidationError, owner: Any) -> str:
+    """Return one line for the first complaint of pydantic: the key, the rule, what came, the remedy.
+
+    Args:
+        error: what pydantic raised.
+        owner: the dataclass at the root, whose fields are the known keys; or a mapping of key to type.
+    """
+    complaint = error.errors(include_url=False)[0]
+    parts = [str(part) for part in complaint["loc"]]
+    key, kind = ".".join(parts), complaint["type"]
+    if kind in ("unexpected_keyword_argument", "extra_forbidden"):
+        return f"unknown key `{key}`.{did_you_mean(parts[-1], _keys(owner, parts[:-1]))}"
+    if kind in ("missing", "missing_argument"):
+        return f"`{key}` is required and missing."
+    return f"`{key}`: {complaint['msg']}, got {complaint['input']!r}."
+
+
+def _parse(text: str, where: str) -> Config:
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where} is no YAML: {' '.join(str(error).split())}.") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where} must be a mapping with the sections {', '.join(_keys(Config, []))}.")
+    return Config.from_dict(values)
+
+
+def _assign(values: dict[str, Any], path: list[str], value: Any, whole: str) -> None:
+    *parents, last = path
+    for index, part in enumerate(parents):
+        if not isinstance(values.get(part), dict):
+            known = _keys(Config, path[:index])
+            raise ConfigError(f"`--set` {whole}: unknown section `{'.'.join(path[: index + 1])}`.{did_you_mean(part, known)}")
+        values = values[part]
+    values[last] = value
+
+
+def _keys(owner: Any, path: list[str]) -> list[str]:
+    """Return the keys known below `path` in a tree of dataclasses, or in a flat mapping."""
+    for part in path:
+        owner = owner.__dataclass_fields__[part].type if part in getattr(owner, "__dataclass_fields__", {}) else {}
+    fields = getattr(owner, "__dataclass_fields__", owner)
+    return list(fields if not get_args(owner) else [])

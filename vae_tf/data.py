@@ -1,0 +1,172 @@
+"""From a named source to batches: what training and evaluation see.
+
+Sources: `digits`, `tfds:NAME`, `folder:PATH`, `npz:PATH`. Images are held in memory as grey levels and become float32
+[B, H, W, C] in [0, 1] batch by batch. Order and binarization are functions of (seed, epoch, step), so that a training
+that is resumed sees the very batches it would have seen.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from vae_tf.config import DataConfig
+from vae_tf.errors import ConfigError, DataError
+from vae_tf.image_folder import read_folder
+from vae_tf.images import Images, Raw, Split
+from vae_tf.sources import read_digits, read_npz, read_tfds
+
+__all__ = ["Images", "Split", "as_float", "fixed_images", "load", "seen_levels", "steps_per_epoch", "training_batches"]
+
+_VALIDATION, _TEST, _FIXED = 1, 2, 3  # a stream of random numbers each
+_BITS = 2**16  # values of a random 16-bit integer: P(x = 1) is the grey value to within 2^-16
+
+
+def load(config: DataConfig, seed: int, data_dir: str | None = None) -> Images:
+    """Read and check the images of `config.source`; all that could stop a training later is refused here.
+
+    Splits that the source does not have are held out at random: first the share `test` of the training images, then the
+    share `validation` of those that remain, at least one image each. Equal seeds hold out equal images.
+
+    Args:
+        config: the section `data` of a configuration.
+        seed: the seed of the configuration, >= 0.
+        data_dir: the folder of prepared sets, for `tfds:NAME`.
+
+    Returns:
+        Training, validation and test images of one shape.
+
+    Raises:
+        ConfigError: a key of `config` is out of range or names nothing.
+        DataError: images are missing, unreadable or out of range.
+    """
+    raw = _read(config, data_dir)
+    if config.binarize == "dynamic" and raw.levels == 2:
+        raise ConfigError(f"`data.binarize` must be 'none' for {config.source}: its images hold 0 and 1 only; got 'dynamic'.")
+    splits = raw.splits
+    for key, share, stream in (("test", config.test, _TEST), ("validation", config.validation, _VALIDATION)):
+        if key not in splits:
+            splits = splits | dict(zip(("train", key), _hold_out(splits["train"], share, np.random.default_rng([seed, stream]))))
+    shapes = {name: split.x.shape[1:] for name, split in splits.items()}
+    if len(set(shapes.values())) > 1:
+        raise DataError(f"`data.source`: all splits of {config.source} must have one image shape; got {shapes}. Set `data.image_size`.")
+    if not len(splits["train"]):
+        raise DataError(f"`data.source`: {config.source} leaves no image to train on. Lower `data.validation` or `data.test`.")
+    return Images(**splits, levels=raw.levels, label_names=raw.label_names, source=config.source)
+
+
+def seen_levels(images: Images, config: DataConfig) -> int | None:
+    """Return the number of grey levels in the images that the model sees: 2 after binarization; None for real values."""
+    return 2 if config.binarize == "dynamic" else images.levels
+
+
+def as_float(x: np.ndarray | tf.Tensor, levels: int | None) -> np.ndarray | tf.Tensor:
+    """Return grey levels as real values, u / (levels - 1), in [0, 1].
+
+    Args:
+        x: uint8 [..., H, W, C] in 0..levels - 1, or float32 in [0, 1] where `levels` is None; NumPy array or tensor.
+        levels: the number of grey levels, or None.
+
+    Returns:
+        float32, of the shape and kind of `x`.
+    """
+    u = tf.cast(x, tf.float32) if tf.is_tensor(x) else x.astype(np.float32)
+    return u if levels is None else u / np.float32(levels - 1)
+
+
+def steps_per_epoch(split: Split, batch_size: int) -> int:
+    """Return the number of whole batches in a split, N // batch_size; the remainder is another one in every epoch.
+
+    Raises:
+        ConfigError: there are fewer images than one batch takes.
+    """
+    if not 1 <= batch_size <= len(split):
+        raise ConfigError(f"`training.batch_size` must be in 1..{len(split)}, the number of training images; got {batch_size}.")
+    return len(split) // batch_size
+
+
+def training_batches(
+    split: Split, levels: int | None, *, batch_size: int, seed: int, binarize: str, first_epoch: int = 0
+) -> tf.data.Dataset:
+    """Return shuffled batches without end, a pure function of the seed: epoch e is the same wherever the pipeline started.
+
+    Args:
+        split: the training images.
+        levels: their number of grey levels, or None.
+        batch_size: B, at most the number of images.
+        seed: the seed of order and binarization.
+        binarize: "dynamic" draws every pixel from Bernoulli(grey value), anew in every epoch; "none" does not.
+        first_epoch: the epoch to begin with, `steps_per_epoch(split, batch_size)` batches each.
+
+    Returns:
+        Batches of float32 [B, H, W, C] in [0, 1].
+
+    Raises:
+        ConfigError: `batch_size` exceeds the number of images.
+    """
+    steps = steps_per_epoch(split, batch_size)
+    with tf.device("CPU"):
+        images = tf.constant(split.x)
+
+    def batch(rows: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+        x = as_float(tf.gather(images, rows), levels)
+        return _bernoulli(x, _random_16_bits(x.shape, key)) if binarize == "dynamic" else x
+
+    def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
+        # Order and noise come from keys made of (seed, epoch, step), not from tf.data's own shuffle: that one cannot be resumed exactly.
+        epoch_key = tf.random.fold_in(tf.constant([seed, 0], tf.int64), epoch)
+        order = tf.random.experimental.stateless_shuffle(tf.range(len(split)), tf.random.fold_in(epoch_key, 0))
+        rows = tf.reshape(order[: steps * batch_size], [steps, batch_size])
+        batches = tf.data.Dataset.from_tensor_slices((rows, tf.range(1, steps + 1)))
+        return batches.map(lambda rows, step: batch(rows, tf.random.fold_in(epoch_key, step)))
+
+    endless = tf.data.Dataset.counter(first_epoch).flat_map(epoch_batches)
+    return endless.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)).prefetch(tf.data.AUTOTUNE)
+
+
+def fixed_images(split: Split, levels: int | None, *, seed: int, binarize: str) -> np.ndarray:
+    """Return a split as the model sees it, for validation and test: one binarization, the same at every call.
+
+    Args:
+        split: N images.
+        levels: their number of grey levels, or None.
+        seed: the seed of the binarization.
+        binarize: "dynamic" draws every pixel from Bernoulli(grey value) once; "none" does not.
+
+    Returns:
+        float32 [N, H, W, C] in [0, 1].
+    """
+    x = as_float(split.x, levels)
+    if binarize == "none":
+        return x
+    return _bernoulli(x, np.random.default_rng([seed, _FIXED]).integers(_BITS, size=x.shape, dtype=np.uint16))
+
+
+def _read(config: DataConfig, data_dir: str | None) -> Raw:
+    kind, _, place = config.source.partition(":")
+    if config.source == "digits":
+        return read_digits(config)
+    if kind == "tfds" and place:
+        return read_tfds(place, config, data_dir)
+    if kind == "folder" and place:
+        return read_folder(place, config)
+    if kind == "npz" and place:
+        return read_npz(place, config)
+    raise ConfigError(f"`data.source` must be 'digits', 'tfds:NAME', 'folder:PATH' or 'npz:PATH'; got {config.source!r}.")
+
+
+def _hold_out(split: Split, share: float, rng: np.random.Generator) -> tuple[Split, Split]:
+    """Split off the share: (rest, held out), both in their old order."""
+    count = max(1, round(share * len(split)))
+    order = rng.permutation(len(split))
+    return split.take(np.sort(order[count:])), split.take(np.sort(order[:count]))
+
+
+def _bernoulli(p, bits):
+    """One draw per pixel: r < 2^16 p for r uniform on 0..2^16 - 1, so that 0 and 1 stay what they are."""
+    threshold = p * np.float32(_BITS)
+    return tf.cast(tf.cast(bits, tf.float32) < threshold, tf.float32) if tf.is_tensor(p) else (bits < threshold).astype(np.float32)
+
+
+def _random_16_bits(shape: tf.TensorShape, key: tf.Tensor) -> tf.Tensor:
+    count = shape.num_elements()
+    words = tf.random.stateless_uniform([-(-count // 2)], key, minval=None, maxval=None, dtype=tf.uint32, alg="philox")
+    return tf.reshape(tf.reshape(tf.bitcast(words, tf.uint16), [-1])[:count], shape)

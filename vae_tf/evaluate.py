@@ -1,0 +1,230 @@
+"""Numbers with their error: log p(x) by importance sampling and by plain Monte Carlo, the bound and its parts, active units.
+
+Both estimators average p-hat(x) = (1/S) sum_s w_s with E[w_s] = p(x):
+
+    plain Monte Carlo       z_s ~ p(z)        w_s = p(x | z_s)
+    importance sampling     z_s ~ q(z | x)    w_s = p(x | z_s) p(z_s) / q(z_s | x)
+
+and report log p-hat, which lies below log p(x) on average (Jensen) and approaches it as S grows: far sooner with the posterior,
+which looks where p(x | z) is not negligible. The standard error is that of the mean over images.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from math import log, prod, sqrt
+from pathlib import Path
+from typing import Any, NamedTuple, final
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from vae_tf.errors import ConfigError
+from vae_tf.files import replacing
+from vae_tf.model import VAE
+
+__all__ = ["Estimate", "Evaluation", "LogWeights", "active_units", "evaluate", "kl_per_dimension", "log_weights"]
+
+_ROWS = 2000  # decoder rows at once: the memory bound, whatever the number of samples
+_SAMPLES = 100  # of them at most for one image
+_ACTIVE_VARIANCE = 0.01
+
+
+class LogWeights(NamedTuple):
+    """What an estimator says of each of N images, in nats, [N] float64."""
+
+    log_likelihood: np.ndarray  # log (1/S) sum_s w_s
+    elbo: np.ndarray  # mean_s log w_s
+    reconstruction: np.ndarray  # mean_s log p(x | z_s)
+
+
+@final
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over images with its standard error.
+
+    Attributes:
+        value: the mean over images.
+        standard_error: sample standard deviation over images / sqrt(images).
+        images: how many.
+        unit: of the value.
+        method: how it was estimated.
+    """
+
+    value: float
+    standard_error: float
+    images: int
+    unit: str
+    method: str
+
+    @classmethod
+    def over(cls, per_image: np.ndarray, method: str, unit: str = "nats") -> "Estimate":
+        """Average values [N], each image with the same weight."""
+        error = float(np.std(per_image, ddof=1)) / sqrt(len(per_image)) if len(per_image) > 1 else float("nan")
+        return cls(float(np.mean(per_image)), error, len(per_image), unit, method)
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} +- {self.standard_error:.2f} {self.unit}"
+
+
+@final
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` found on held-out images; log densities per image in nats.
+
+    Attributes:
+        log_likelihood: log p(x) by importance sampling.
+        log_likelihood_prior: log p(x) by plain Monte Carlo over the prior, on the first images only.
+        log_likelihood_same_images: log p(x) by importance sampling on those same images, for comparison.
+        elbo: E_q[log p(x, z) - log q(z | x)].
+        kl: E_q[log q(z | x) - log p(z)].
+        reconstruction: E_q[log p(x | z)].
+        bits_per_dimension: -log2 p(x) / (H W C); None where p(x) is a density.
+        kl_per_dimension: [D], KL of each posterior marginal, moment-matched by a normal, to N(0, 1), averaged over images.
+        active_units: number of latent dimensions whose posterior mean varies over images, Var_x E_q[z_d] > 0.01.
+        seed: of the noise.
+    """
+
+    log_likelihood: Estimate
+    log_likelihood_prior: Estimate
+    log_likelihood_same_images: Estimate
+    elbo: Estimate
+    kl: Estimate
+    reconstruction: Estimate
+    bits_per_dimension: Estimate | None
+    kl_per_dimension: tuple[float, ...]
+    active_units: int
+    seed: int
+
+    def write(self, path: str | Path) -> None:
+        """Write it as JSON."""
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(asdict(self), indent=1))
+
+    def table(self) -> str:
+        """Return the table that a person reads."""
+        rows = [(name.replace("_", " "), value) for name, value in vars(self).items() if isinstance(value, Estimate)]
+        lines = [f"{name:<28} {e.value:>10.3f} +- {e.standard_error:<7.3f} {e.unit:<9} {e.images:>6} images, {e.method}" for name, e in rows]
+        lines.append(f"{'active units':<28} {self.active_units:>10d} of {len(self.kl_per_dimension)}")
+        return "\n".join(lines)
+
+
+def evaluate(vae: VAE, x: np.ndarray, *, samples: int = 1000, seed: int = 0, prior_images: int = 1000, verbose: bool = True) -> Evaluation:
+    """Estimate everything on held-out images.
+
+    Args:
+        vae: a trained model.
+        x: [N, H, W, C] float32 in [0, 1], in the likelihood's support.
+        samples: S per image for both estimators of log p(x), at least 1.
+        seed: of the noise, at least 0.
+        prior_images: plain Monte Carlo, which is there to be looked at rather than used, takes the first of this many images.
+        verbose: show progress.
+
+    Returns:
+        Estimates with standard errors over images.
+
+    Raises:
+        ConfigError: `samples` or `prior_images` is below 1.
+        DataError: `x` is outside the likelihood's support.
+    """
+    for name, value in (("samples", samples), ("prior_images", prior_images)):
+        if value < 1:
+            raise ConfigError(f"`{name}` must be at least 1, got {value}.")
+    vae.likelihood.check(x)
+    first = x[:prior_images]
+    posterior = log_weights(vae, x, samples=samples, seed=seed, proposal="posterior", verbose=verbose)
+    prior = log_weights(vae, first, samples=samples, seed=seed + 1, proposal="prior", verbose=verbose)
+    method = f"importance sampling, {samples} posterior samples per image"
+    average = f"mean over {samples} posterior samples per image"
+    bits = Estimate.over(-posterior.log_likelihood / (prod(x.shape[1:]) * log(2)), method, "bits/dim") if vae.likelihood.discrete else None
+    return Evaluation(
+        log_likelihood=Estimate.over(posterior.log_likelihood, method),
+        log_likelihood_prior=Estimate.over(prior.log_likelihood, f"plain Monte Carlo, {samples} prior samples per image"),
+        log_likelihood_same_images=Estimate.over(posterior.log_likelihood[: len(first)], method),
+        elbo=Estimate.over(posterior.elbo, average),
+        kl=Estimate.over(posterior.reconstruction - posterior.elbo, average),
+        reconstruction=Estimate.over(posterior.reconstruction, average),
+        bits_per_dimension=bits,
+        kl_per_dimension=tuple(float(kl) for kl in kl_per_dimension(vae, x)),
+        active_units=active_units(vae, x),
+        seed=seed,
+    )
+
+
+def log_weights(vae: VAE, x: np.ndarray, *, samples: int, seed: int = 0, proposal: str = "posterior", verbose: bool = False) -> LogWeights:
+    """Estimate log p(x) of each image, in memory that does not grow with the number of samples.
+
+    Args:
+        vae: a trained model.
+        x: [N, H, W, C] float32.
+        samples: S per image, at least 1.
+        seed: of the noise; equal seeds give equal numbers.
+        proposal: "posterior" for importance sampling, "prior" for plain Monte Carlo.
+        verbose: show progress.
+
+    Returns:
+        Values per image; under the prior, `elbo` and `reconstruction` are both mean_s log p(x | z_s).
+
+    Source: Rezende, Mohamed and Wierstra (2014), appendix E; Burda, Grosse and Salakhutdinov (2016), equation 8.
+    """
+    chunk = min(samples, _SAMPLES)
+    step = tf.function(_posterior_chunk if proposal == "posterior" else _prior_chunk, jit_compile=vae.jit_compile)
+    total = np.full(len(x), -np.inf)
+    elbo, reconstruction = np.zeros(len(x)), np.zeros(len(x))
+    title = f"log p(x), {'importance sampling' if proposal == 'posterior' else 'plain Monte Carlo'}"
+    with tqdm(total=len(x) * samples, desc=title, unit=" samples", unit_scale=True, disable=not verbose) as bar:
+        for index, (rows, batch) in enumerate(_batches(x, _ROWS // chunk)):
+            for start in range(0, samples, chunk):
+                count = min(chunk, samples - start)
+                key = tf.random.fold_in(tf.random.fold_in(tf.constant([seed, 2]), index), start)
+                parts = [part.numpy().astype(np.float64)[: len(rows)] for part in step(vae, batch, count, key)]
+                total[rows] = np.logaddexp(total[rows], parts[0])
+                elbo[rows] += parts[1]
+                reconstruction[rows] += parts[2]
+                bar.update(count * len(rows))
+    return LogWeights(total - log(samples), elbo / samples, reconstruction / samples)
+
+
+def kl_per_dimension(vae: VAE, x: np.ndarray) -> np.ndarray:
+    """Return KL(N(m_d, s_d^2) || N(0, 1)) averaged over images, [D] nats, with m and s the posterior's marginal moments.
+
+    Exact for normal posteriors with independent coordinates; for others each marginal is replaced by the normal with its moments.
+    """
+    mean, stddev = _posterior_moments(vae, x)
+    return np.mean(0.5 * (mean**2 + stddev**2 - 1) - np.log(stddev), 0)
+
+
+def active_units(vae: VAE, x: np.ndarray) -> int:
+    """Return how many latent dimensions tell images apart: Var_x(E_q[z_d | x]) > 0.01.
+
+    Source: Burda, Grosse and Salakhutdinov (2016), section 5.2.
+    """
+    mean, _ = _posterior_moments(vae, x)
+    return int(np.sum(np.var(mean, 0) > _ACTIVE_VARIANCE))
+
+
+def _posterior_chunk(vae: VAE, x: tf.Tensor, samples: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    draw = vae.draw(x, samples, seed)
+    log_w = draw.log_likelihood + draw.log_prior - draw.log_q
+    return tf.reduce_logsumexp(log_w, 0), tf.reduce_sum(log_w, 0), tf.reduce_sum(draw.log_likelihood, 0)
+
+
+def _prior_chunk(vae: VAE, x: tf.Tensor, samples: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    eps = tf.random.stateless_normal([samples, x.shape[0], vae.generator.noise_dim], seed)
+    log_w = vae.generator(eps).log_prob(x)
+    total = tf.reduce_sum(log_w, 0)
+    return tf.reduce_logsumexp(log_w, 0), total, total
+
+
+def _posterior_moments(vae: VAE, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    moments = [(q.mean().numpy(), q.stddev().numpy()) for q in (vae.encode(tf.constant(x[i : i + _ROWS])) for i in range(0, len(x), _ROWS))]
+    mean, stddev = (np.concatenate(parts).astype(np.float64) for parts in zip(*moments))
+    return mean, stddev
+
+
+def _batches(x: np.ndarray, size: int) -> Iterator[tuple[Any, tf.Tensor]]:
+    """Yield (rows, batch): all batches have one shape, so the last is filled up with copies that the caller drops."""
+    for start in range(0, len(x), size):
+        rows = np.arange(start, min(start + size, len(x)))
+        yield rows, tf.constant(x[np.resize(rows, size)])

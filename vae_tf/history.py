@@ -1,0 +1,66 @@
+"""The history of a run: one row per epoch, in a CSV file that is always whole."""
+
+import csv
+import time
+from pathlib import Path
+from typing import Any, final
+
+from vae_tf.errors import RunError
+from vae_tf.files import replacing
+
+__all__ = ["COLUMNS", "History"]
+
+_METRICS = ("loss", "elbo", "kl", "reconstruction")
+COLUMNS = ("epoch", *_METRICS, *(f"val_{name}" for name in _METRICS), "seconds")
+
+
+@final
+class History:
+    """Rows of `COLUMNS`, kept in memory and on disk.
+
+    Args:
+        path: the CSV file; read if it exists.
+
+    Raises:
+        RunError: the file exists and is no history.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.rows: list[dict[str, float]] = self._read() if self.path.exists() else []
+        self._started_s = time.perf_counter()
+
+    def start(self) -> None:
+        """Start the clock of an epoch."""
+        self._started_s = time.perf_counter()
+
+    def add(self, epoch: int, logs: dict[str, Any]) -> None:
+        """Append the row of an epoch, numbered from 1, and write the file.
+
+        Args:
+            epoch: number of complete epochs.
+            logs: Keras's metrics of the epoch.
+        """
+        seconds = round(time.perf_counter() - self._started_s, 2)
+        values = {name: float(logs[name]) for name in COLUMNS[1:-1] if name in logs}
+        self.rows.append({"epoch": epoch, **values, "seconds": seconds})
+        self._write()
+
+    def keep(self, epochs: int) -> None:
+        """Drop the rows after the first `epochs`, which a checkpoint does not hold."""
+        self.rows = self.rows[:epochs]
+        self._write()
+
+    def _write(self) -> None:
+        with replacing(self.path) as path, path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+    def _read(self) -> list[dict[str, float]]:
+        try:
+            with self.path.open(newline="") as file:
+                rows = list(csv.DictReader(file))
+            return [{**{name: float(row[name]) for name in COLUMNS}, "epoch": int(row["epoch"])} for row in rows]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(f"`{self.path}` is no history ({error}); restore it or train again.") from None

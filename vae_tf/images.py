@@ -1,0 +1,145 @@
+"""Images in memory: arrays of grey levels, in three splits."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from vae_tf.config import DataConfig
+from vae_tf.errors import DataError
+
+__all__ = ["Images", "Raw", "Split", "gather"]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images and, where the source has them, their labels.
+
+    Args:
+        x: uint8 [N, H, W, C], grey levels from 0 to levels - 1; or float32 [N, H, W, C] in [0, 1] where the images have no levels.
+        y: int64 [N] class labels, or None.
+    """
+
+    x: np.ndarray
+    y: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, rows: np.ndarray) -> "Split":
+        """Return the examples at the positions `rows` (int [M])."""
+        return Split(self.x[rows], None if self.y is None else self.y[rows])
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Raw:
+    """What a source holds, before anything is held out.
+
+    Args:
+        splits: `train`, and `validation` and `test` where the source has them.
+        levels: the number of grey levels, or None for real values in [0, 1].
+        label_names: the name of each class label, where the source has names.
+    """
+
+    splits: dict[str, Split]
+    levels: int | None
+    label_names: tuple[str, ...] | None = None
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Images:
+    """A data set, ready for training: three splits of images of one shape.
+
+    Args:
+        train: what the weights are fitted to.
+        validation: held out, for choosing between models; may be empty.
+        test: held out, for reporting; may be empty.
+        levels: the number of grey levels (2: binary), or None for real values in [0, 1].
+        label_names: the name of each class label, where the source has names.
+        source: where the images come from, as `data.source` had it.
+    """
+
+    train: Split
+    validation: Split
+    test: Split
+    levels: int | None
+    label_names: tuple[str, ...] | None
+    source: str
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of every image."""
+        height, width, channels = self.train.x.shape[1:]
+        return height, width, channels
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over shape, type and bytes of the three splits: equal only for equal images in equal order."""
+        digest = hashlib.sha256()
+        for split in (self.train, self.validation, self.test):
+            digest.update(f"{split.x.shape} {split.x.dtype}\n".encode())
+            digest.update(np.ascontiguousarray(split.x).data)
+        return digest.hexdigest()
+
+
+def gather(parts: Iterable[tuple[str, np.ndarray]], total: int, config: DataConfig) -> np.ndarray:
+    """Give all images one shape and join them; a bar on stderr shows the progress of more than a thousand.
+
+    Args:
+        parts: named arrays, uint8 or float32, [n, H, W, C] each; H, W and C may differ between parts.
+        total: the number of images to come.
+        config: of which `image_size` and `channels` are read; None means that images stay as they are.
+
+    Returns:
+        The images, [N, H, W, C], of the type of the parts.
+
+    Raises:
+        DataError: two parts differ in shape and no setting evens them out, or there is nothing at all.
+    """
+    images: list[np.ndarray] = []
+    first_name, first_shape = "", ()
+    with tqdm(total=total, desc="reading images", unit="", disable=total <= 1000, delay=0.5) as bar:
+        for name, part in parts:
+            x = _conform(name, part, config.image_size, config.channels)
+            if not images:
+                first_name, first_shape = name, x.shape[1:]
+            if x.shape[1:] != first_shape:
+                key = "`data.channels`" if x.shape[1:3] == first_shape[:2] else "`data.image_size`"
+                raise DataError(
+                    f"`data.source`: images must have one shape; {first_name} is {_text(first_shape)}, "
+                    f"{name} is {_text(x.shape[1:])}. Set {key} to convert them all."
+                )
+            images.append(x)
+            bar.update(len(x))
+    if not images or images[0].size == 0:
+        raise DataError(f"`data.source` holds no images{f' in {first_name}' if first_name else ''}.")
+    return np.concatenate(images)
+
+
+def _conform(name: str, x: np.ndarray, image_size: int | None, channels: int | None) -> np.ndarray:
+    """Convert to `channels`, then resize by area-weighted averaging (a triangle filter: it cannot leave the range of the values)."""
+    side = x.shape[1:3] if image_size is None else (image_size, image_size)
+    depth = x.shape[3]
+    if depth not in (1, 3):
+        raise DataError(
+            f"`data.source`: images must have 1 channel (grey) or 3 (RGB); {name} has {depth}, its shape being {x.shape} [N, H, W, C]. "
+            "Select or reorder them."
+        )
+    if x.size == 0 or x.shape[1:] == (*side, channels or depth):
+        return x
+    y = tf.cast(x, tf.float32)
+    if channels not in (None, depth):
+        y = tf.image.rgb_to_grayscale(y) if channels == 1 else tf.image.grayscale_to_rgb(y)
+    y = tf.image.resize(y, side, antialias=True).numpy()
+    return np.rint(y).astype(np.uint8) if x.dtype == np.uint8 else np.clip(y, 0, 1)
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

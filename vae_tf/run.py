@@ -1,0 +1,148 @@
+"""Run folders: what one holds, and how a complete one comes back.
+
+config.yaml           the complete configuration
+data.json             what the data were: image shape, grey levels, split sizes, fingerprint
+history.csv           one row per epoch
+checkpoints/          the last epochs: weights, optimizer, position
+tensorboard/          the same curves for TensorBoard
+model.weights.h5      the trained weights; present when the run is complete
+evaluation.json, report.html   written by `evaluate` and `report`
+
+Restoring rebuilds the model from the configuration and loads weights: no code is read from a run folder.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import final
+
+from pydantic import TypeAdapter, ValidationError
+
+from vae_tf import config as configs
+from vae_tf import data
+from vae_tf.build import build
+from vae_tf.config import Config
+from vae_tf.data import Images
+from vae_tf.errors import RunError
+from vae_tf.files import replacing
+from vae_tf.model import VAE
+
+__all__ = ["CHECKPOINTS", "CONFIG", "DATA", "EVALUATION", "HISTORY", "REPORT", "WEIGHTS", "DataSummary", "Run", "load"]
+
+CONFIG, DATA, WEIGHTS = "config.yaml", "data.json", "model.weights.h5"
+HISTORY, CHECKPOINTS = "history.csv", "checkpoints"
+EVALUATION, REPORT = "evaluation.json", "report.html"
+
+
+@final
+@dataclass(frozen=True)
+class DataSummary:
+    """What a run remembers of its images, in `data.json`: enough to rebuild the model, and to notice that they changed.
+
+    Attributes:
+        source: `data.source` of the configuration.
+        image_shape: (H, W, C).
+        levels: grey levels as the model sees them, None for real values.
+        train: number of training images.
+        validation: number of validation images.
+        test: number of test images.
+        fingerprint: SHA-256 of the images.
+    """
+
+    source: str
+    image_shape: tuple[int, int, int]
+    levels: int | None
+    train: int
+    validation: int
+    test: int
+    fingerprint: str
+
+    @classmethod
+    def of(cls, images: Images, config: Config) -> "DataSummary":
+        """Summarise loaded images."""
+        sizes = {name: len(getattr(images, name)) for name in ("train", "validation", "test")}
+        levels = data.seen_levels(images, config.data)
+        return cls(images.source, images.image_shape, levels, **sizes, fingerprint=images.fingerprint)
+
+    @classmethod
+    def read(cls, path: Path) -> "DataSummary":
+        """Read it from `data.json`.
+
+        Raises:
+            RunError: the file is missing or damaged.
+        """
+        try:
+            return TypeAdapter(cls).validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise RunError(f"`{path}` is missing or damaged ({str(error).splitlines()[0]}); restore it or train again.") from None
+
+    def require(self, found: "DataSummary") -> None:
+        """Refuse images that are not those of the run.
+
+        Raises:
+            RunError: `found` differs.
+        """
+        if found != self:
+            key = next(key for key, value in asdict(self).items() if asdict(found)[key] != value)
+            raise RunError(
+                f"the images of `{self.source}` are not those of the run: {key} is {getattr(found, key)!r}, it was {getattr(self, key)!r}; "
+                "restore them, or train again."
+            )
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON."""
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(asdict(self), indent=1))
+
+
+@final
+@dataclass(frozen=True)
+class Run:
+    """A complete run.
+
+    Attributes:
+        folder: where it lives.
+        config: the complete configuration.
+        data: what it remembers of its images.
+        vae: the trained model, compiled.
+    """
+
+    folder: Path
+    config: Config
+    data: DataSummary
+    vae: VAE
+
+    def images(self, data_dir: str | None = None) -> Images:
+        """Load the images it was trained on.
+
+        Args:
+            data_dir: where `tensorflow_datasets` keeps prepared sets; None for its default.
+
+        Raises:
+            DataError: they are missing or unreadable.
+            RunError: they are not the images of the training.
+        """
+        images = data.load(self.config.data, self.config.seed, data_dir)
+        self.data.require(DataSummary.of(images, self.config))
+        return images
+
+
+def load(folder: str | Path) -> Run:
+    """Return a complete run: rebuilt from its configuration, with its weights.
+
+    Raises:
+        RunError: the folder is missing, incomplete or damaged.
+    """
+    folder = Path(folder)
+    if not (folder / CONFIG).exists():
+        raise RunError(f"`{folder}` is no run folder: {CONFIG} is missing; train one with `python -m vae_tf train PRESET --run {folder}`.")
+    if not (folder / WEIGHTS).exists():
+        raise RunError(f"`{folder}` is not complete: {WEIGHTS} is missing; finish it with `python -m vae_tf train ... --resume`.")
+    config, summary = configs.read(folder / CONFIG), DataSummary.read(folder / DATA)
+    vae = build(config, summary.image_shape, summary.levels, summary.train // config.training.batch_size)
+    try:
+        vae.load_weights(folder / WEIGHTS)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise RunError(f"`{folder / WEIGHTS}` is damaged or of another model ({reason}); restore it or train again.") from None
+    return Run(folder, config, summary, vae)

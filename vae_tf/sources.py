@@ -1,0 +1,182 @@
+"""Sources of images other than folders: the digits of scikit-learn, TensorFlow Datasets, NumPy archives."""
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from vae_tf.config import DataConfig
+from vae_tf.errors import ConfigError, DataError
+from vae_tf.images import Raw, Split, gather
+
+__all__ = ["read_digits", "read_npz", "read_tfds"]
+
+_SPLITS = ("train", "validation", "test")
+_CHUNK = 1000
+
+
+def read_digits(config: DataConfig) -> Raw:
+    """Read scikit-learn's embedded handwritten digits: 1,797 images of 8 x 8 pixels, 17 grey levels."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    x = digits.images.astype(np.uint8)[..., np.newaxis]
+    x = gather([("digits", x)], len(x), config)
+    return Raw({"train": Split(x, digits.target.astype(np.int64))}, levels=17, label_names=tuple(map(str, digits.target_names)))
+
+
+def read_tfds(name: str, config: DataConfig, data_dir: str | None) -> Raw:
+    """Read a prepared image data set of TensorFlow Datasets; nothing is ever downloaded.
+
+    Args:
+        name: `set`, `set/config`, `set:version` or `set/config:version`.
+        config: of which `image_size` and `channels` are read; None means that images stay as they are.
+        data_dir: the folder of prepared sets; None: the environment variable TFDS_DATA_DIR, else ~/tensorflow_datasets.
+
+    Returns:
+        The set's own splits; 2 levels where no value exceeds 1 (as in binarized_mnist), else 256.
+
+    Raises:
+        ConfigError: there is no set, configuration or version of that name.
+        DataError: the set is not prepared, damaged, or holds no 8-bit images.
+    """
+    import tensorflow_datasets as tfds
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)  # it warns of every set that is not prepared: said better below
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+        prepared = builder.is_prepared()
+    except tfds.core.DatasetNotFoundError as error:
+        known = get_close_matches(name.split("/")[0].split(":")[0], tfds.list_builders(with_community_datasets=False), n=1)
+        hint = f"Did you mean 'tfds:{known[0]}'?" if known else "All are listed at https://www.tensorflow.org/datasets/catalog/overview."
+        raise ConfigError(f"`data.source`: TensorFlow Datasets knows no set {name!r}. {hint}") from error
+    except (AssertionError, ImportError, ValueError) as error:
+        raise ConfigError(f"`data.source`: TensorFlow Datasets refuses {name!r}: {' '.join(str(error).split())[:300]}") from error
+    finally:
+        logging.set_verbosity(verbosity)
+    if not prepared:
+        folder = str(builder.data_dir_root)
+        raise DataError(
+            f"`data.source`: the set {name!r} is not prepared in {folder}. Name the folder that has it by --data-dir or TFDS_DATA_DIR, "
+            f'or prepare it where there is a network: python -c "import tensorflow_datasets as tfds; '
+            f'tfds.builder({name!r}, data_dir={folder!r}).download_and_prepare()"'
+        )
+    features = dict(builder.info.features.items())
+    image, label = features.get("image"), features.get("label")
+    if not isinstance(image, tfds.features.Image) or image.np_dtype != np.uint8:
+        raise DataError(f"`data.source`: {name!r} must have a feature `image` of 8-bit images; it has {', '.join(features)}.")
+    if "train" not in builder.info.splits:
+        raise DataError(f"`data.source`: {name!r} must have a split `train`; it has {', '.join(builder.info.splits) or 'none'}.")
+    names = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else None
+    try:
+        splits = {s: _read_split(builder, s, names is not None, config) for s in _SPLITS if s in builder.info.splits}
+    except (tf.errors.OpError, NotImplementedError) as error:
+        message = str(error).splitlines()[0]
+        raise DataError(f"`data.source`: {name!r} in {builder.data_dir} cannot be read ({message}). Prepare it again.") from error
+    return Raw(splits, _levels(splits), names)
+
+
+def read_npz(place: str, config: DataConfig) -> Raw:
+    """Read images from a NumPy archive: `x`, or `x_train` and, if there, `x_validation` and `x_test`; labels `y...` likewise.
+
+    Args:
+        place: the file, as `numpy.savez` writes it; arrays of objects are refused, nothing is unpickled.
+        config: of which `image_size` and `channels` are read; None means that images stay as they are.
+
+    Returns:
+        The splits; 2 levels where all values are 0 or 1, else 256 for uint8 and None for real values in [0, 1].
+
+    Raises:
+        DataError: the file, or an array in it, breaks a rule.
+    """
+    path = Path(place).expanduser()
+    if not path.is_file():
+        raise DataError(f"`data.source`: there is no file {path}. Give an archive written by numpy.savez, as npz:PATH.")
+    if not zipfile.is_zipfile(path):
+        raise DataError(f"`data.source`: {path} is no NumPy archive, or damaged. Write it with numpy.savez or savez_compressed.")
+    with np.load(path, allow_pickle=False) as archive:
+        found = archive.files
+        if ("x" in found) == ("x_train" in found):
+            raise DataError(
+                f"`data.source`: {path} must hold one of the arrays `x` and `x_train` (optional: `x_validation`, `x_test` and "
+                f"labels `y...`); it holds {', '.join(found) or 'none'}. Rename them."
+            )
+        keys = {"train": "x" if "x" in found else "x_train", "validation": "x_validation", "test": "x_test"}
+        splits = {}
+        for split, key in keys.items():
+            if key in found:
+                x = _checked_images(f"{path}[{key}]", _array(path, archive, key))
+                parts = ((f"{path}[{key}]", x[i : i + _CHUNK]) for i in range(0, max(len(x), 1), _CHUNK))
+                labels = "y" + key[1:]
+                y = _checked_labels(f"{path}[{labels}]", _array(path, archive, labels), len(x)) if labels in found else None
+                splits[split] = Split(gather(parts, len(x), config), y)
+    if len({s.x.dtype for s in splits.values()}) > 1:
+        raise DataError(f"`data.source`: the images in {path} must be all uint8 or all float; the splits differ. Store them alike.")
+    if all(((s.x == 0) | (s.x == 1)).all() for s in splits.values()):
+        splits = {name: Split(s.x.astype(np.uint8), s.y) for name, s in splits.items()}
+    return Raw(splits, _levels(splits))
+
+
+def _read_split(builder: Any, split: str, labelled: bool, config: DataConfig) -> Split:
+    import tensorflow_datasets as tfds
+
+    keys = ("image", "label") if labelled else ("image",)
+    data = builder.as_dataset(
+        split=split,
+        decoders=tfds.decode.PartialDecoding(dict.fromkeys(keys, True)),
+        read_config=tfds.ReadConfig(try_autocache=False),
+    )
+    data = data.batch(_CHUNK if None not in builder.info.features["image"].shape else 1).prefetch(1)
+    labels: list[np.ndarray] = []
+
+    def parts() -> Iterator[tuple[str, np.ndarray]]:
+        for position, batch in enumerate(data.as_numpy_iterator()):
+            labels.append(batch.get("label"))
+            yield f"{split} image {position}", batch["image"]
+
+    x = gather(parts(), builder.info.splits[split].num_examples, config)
+    return Split(x, np.concatenate(labels).astype(np.int64) if labelled else None)
+
+
+def _levels(splits: dict[str, Split]) -> int | None:
+    if splits["train"].x.dtype != np.uint8:
+        return None
+    return 2 if max(split.x.max() for split in splits.values()) <= 1 else 256
+
+
+def _array(path: Path, archive: Any, key: str) -> np.ndarray:
+    try:
+        return archive[key]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"`data.source`: the array {key} in {path} cannot be read ({error}). Write it again, without objects.") from error
+
+
+def _checked_images(name: str, x: np.ndarray) -> np.ndarray:
+    """Return the images as uint8 or float32 [N, H, W, C], or refuse them."""
+    if x.ndim not in (3, 4) or x.size == 0:
+        raise DataError(f"`data.source`: {name} must be [N, H, W] or [N, H, W, C] with at least one image; its shape is {x.shape}.")
+    x = x if x.ndim == 4 else x[..., np.newaxis]
+    if x.dtype == np.uint8:
+        return x
+    if x.dtype.kind != "f":
+        raise DataError(f"`data.source`: {name} must be uint8 in 0..255 or float in [0, 1]; it is {x.dtype}. Convert it with astype.")
+    if not np.isfinite(x).all():
+        raise DataError(f"`data.source`: {name} must be finite; it holds {np.count_nonzero(~np.isfinite(x))} NaN or infinite values.")
+    if x.min() < 0 or x.max() > 1:
+        raise DataError(
+            f"`data.source`: {name} must lie in [0, 1] as it is float; it spans [{x.min():g}, {x.max():g}]. Rescale it, or store uint8."
+        )
+    return x.astype(np.float32)
+
+
+def _checked_labels(name: str, y: np.ndarray, count: int) -> np.ndarray:
+    if y.shape != (count,) or y.dtype.kind not in "iu":
+        raise DataError(f"`data.source`: {name} must be {count} integers, one for each image; it is {y.dtype} of shape {y.shape}.")
+    return y.astype(np.int64)
