@@ -1,0 +1,69 @@
+"""`python -m serving`: parsing only. Bad input exits with 2, a failure with 1, each after one line on stderr."""
+
+import logging
+from pathlib import Path
+
+import click
+
+from serving.errors import ServingError
+
+__all__ = ["main"]
+
+_MOST_IMAGES = 10_000
+
+
+class _Group(click.Group):
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except ServingError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+@click.group(cls=_Group)
+def main() -> None:
+    """Serve exported generators, or ask a server for images."""
+
+
+@main.command()
+@click.argument("models", type=click.Path(path_type=Path))
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 opens the server to the network.")
+@click.option("--port", default=8501, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.")
+def run(models: Path, host: str, port: int) -> None:
+    """Serve the folder MODELS, which holds NAME/VERSION/, in TensorFlow Serving's REST dialect."""
+    from serving import server
+
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    server.run(models, host=host, port=port)
+
+
+@main.command()
+@click.option("--url", default="http://localhost:8501", show_default=True, help="Where the server is.")
+@click.option("--model", required=True, help="Name of the model.")
+@click.option("--count", default=64, show_default=True, type=click.IntRange(1, _MOST_IMAGES), help="Number of images.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Equal seeds give equal images.")
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="PNG file for the grid of images.")
+def generate(url: str, model: str, count: int, seed: int, out: Path) -> None:
+    """Ask a server for images and write them as one grid."""
+    from serving.client import Client
+    from serving.files import write_whole
+    from serving.images import encode_png, grid
+
+    with Client(url) as client:
+        images = client.generate(model, count, seed)
+    write_whole(out, encode_png(grid(images)))
+    _, height, width, channels = images.shape
+    click.echo(f"wrote {out}: {count} images {height}x{width}x{channels} of {model} from {url}, seed {seed}")
+
+
+@main.command("tf-serving")
+@click.argument("models", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the files.")
+def tf_serving(models: Path, out: Path) -> None:
+    """Write what TensorFlow Serving needs to serve the folder MODELS."""
+    from serving.tf_serving import write
+
+    for path in write(models, out):
+        click.echo(f"wrote {path}")
+    click.echo(f"start it with: docker compose -f {out / 'compose.yaml'} up")

@@ -1,0 +1,111 @@
+"""model.onnx -> images, with ONNX Runtime."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from serving.errors import BrokenVersionError, InvalidArgumentError
+from serving.images import encode_png
+from serving.manifest import Manifest, Signature, check_files, read_manifest
+
+__all__ = ["Engine"]
+
+
+class Engine:
+    """One exported version, checked, loaded and warm.
+
+    It holds two of the manifest's signatures: `serving_default` (z [B, D] -> mean [B, H, W, C]), which is model.onnx itself,
+    and `png` (z [B, D] -> image_bytes [B]), which encodes that mean. `run` may be called from several threads at once.
+
+    Args:
+        folder: MODELS/<name>/<version>.
+
+    Raises:
+        BrokenVersionError: The folder is not what its manifest says, or cannot answer a first request.
+    """
+
+    def __init__(self, folder: Path):
+        self._manifest = read_manifest(folder)
+        check_files(folder, self._manifest)
+        self.signatures = _signatures_held(folder, self._manifest)
+        self._session = _open(folder / self._manifest.formats["onnx"].path)
+        self._warm_up(folder)
+
+    def signature(self, name: str) -> Signature:
+        """Return a signature by name.
+
+        Raises:
+            InvalidArgumentError: This engine does not hold it.
+        """
+        if name in self.signatures:
+            return self.signatures[name]
+        message = f'Serving signature name: "{name}" not found in signature def'
+        if name in self._manifest.signatures:
+            message += f" (the embedded server runs model.onnx, which holds {' and '.join(self.signatures)})"
+        raise InvalidArgumentError(message)
+
+    def run(self, signature_name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Compute the outputs of a signature.
+
+        Args:
+            signature_name: A key of `signatures`.
+            inputs: `z`, float32 [B, D], finite, B >= 1.
+
+        Returns:
+            `mean`, float32 [B, H, W, C], or `image_bytes`, PNG files as bytes objects [B].
+
+        Raises:
+            InvalidArgumentError: `z` has another shape or holds NaN or infinities.
+        """
+        z = inputs["z"]
+        self._check(z)
+        (mean,) = self._session.run(["mean"], {"z": z})
+        if signature_name == "png":
+            return {"image_bytes": np.array([encode_png(image) for image in mean], dtype=object)}
+        return {"mean": mean}
+
+    def _check(self, z: np.ndarray) -> None:
+        latent_dim = self._manifest.generator.latent_dim
+        if z.ndim != 2 or z.shape[1] != latent_dim or not len(z):
+            raise InvalidArgumentError(f"`z` must have shape [batch, {latent_dim}] with at least one row, got {list(z.shape)}")
+        if not np.isfinite(z).all():
+            row, column = np.argwhere(~np.isfinite(z))[0]
+            raise InvalidArgumentError(f"`z` must be finite, got {z[row, column]} in row {row}, column {column}")
+
+    def _warm_up(self, folder: Path) -> None:
+        """Answer one request per signature: the first costs most, and a graph that cannot answer must not go live."""
+        generator = self._manifest.generator
+        z = np.zeros((1, generator.latent_dim), np.float32)
+        try:
+            outputs = [self.run(name, {"z": z}) for name in self.signatures]
+        except Exception as error:  # ONNX Runtime's errors share no base class
+            raise BrokenVersionError(f"model.onnx in {folder} cannot answer a first request: {_one_line(error)}") from None
+        mean = outputs[0]["mean"]
+        if mean.dtype != np.float32 or mean.shape[1:] != generator.image_shape or not np.isfinite(mean).all():
+            expected, got = list(generator.image_shape), f"{mean.dtype} {list(mean.shape[1:])}"
+            raise BrokenVersionError(f"model.onnx in {folder} must give finite float32 images {expected}, gave {got}")
+
+
+def _signatures_held(folder: Path, manifest: Manifest) -> dict[str, Signature]:
+    if "onnx" not in manifest.formats or "serving_default" not in manifest.signatures:
+        raise BrokenVersionError(f"{folder} holds no model.onnx with the signature serving_default: export it with the format onnx")
+    names = ["serving_default"]
+    if "png" in manifest.signatures and manifest.generator.image_shape[-1] in (1, 3):
+        names.append("png")
+    return {name: manifest.signatures[name] for name in names}
+
+
+def _open(path: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    # Idle threads of the pool would otherwise spin, and take the processor from the web server between requests.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's errors share no base class
+        raise BrokenVersionError(f"ONNX Runtime cannot load {path}: {_one_line(error)}") from None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
