@@ -1,4 +1,4 @@
-"""The command line: parsing only. Every command imports what it needs when it runs, so that mistakes are answered at once."""
+"""The command line: parsing only. A command imports what it needs when it runs, so that mistakes are answered at once."""
 
 import sys
 from pathlib import Path
@@ -7,13 +7,13 @@ from typing import Any
 import click
 
 from vae_tf import config as configs
-from vae_tf.errors import VaeTfError
+from vae_tf.errors import InterruptedRun, VaeTfError
+from vae_tf.startup import start_tensorflow
 
 __all__ = ["main"]
 
 _DATA_DIR = click.option("--data-dir", envvar="TFDS_DATA_DIR", help="Folder of prepared tensorflow_datasets sets.")
-_RUN = click.argument("run", type=click.Path(path_type=Path))
-BAD_INPUT, INTERRUPTED = 2, 130
+_RUN = click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 
 
 class _OneLine(click.Group):
@@ -22,11 +22,14 @@ class _OneLine(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except InterruptedRun as stop:
+            click.echo(f"\n{stop}", err=True)
+            ctx.exit(130)
         except VaeTfError as error:
             click.echo(f"error: {error}", err=True)
-            ctx.exit(INTERRUPTED if type(error).__name__ == "Interrupted" else BAD_INPUT)
+            ctx.exit(2)
         except OSError as error:
-            click.echo(f"error: {error.strerror}: {error.filename}", err=True)
+            click.echo(f"error: {error.filename or 'file'}: {error.strerror or error}.", err=True)
             ctx.exit(1)
 
 
@@ -42,9 +45,58 @@ def main() -> None:
 @click.option("--resume", is_flag=True, help="Continue from the last complete epoch.")
 @_DATA_DIR
 def train(preset: str, folder: Path, assignments: tuple[str, ...], resume: bool, data_dir: str | None) -> None:
-    """Train PRESET (a name, or a YAML file) in a run folder."""
+    """Train PRESET, a name or a YAML file, in a run folder."""
     config = (configs.read(preset) if preset.endswith((".yaml", ".yml")) else configs.preset(preset)).override(assignments)
-    from vae_tf.train import train
+    start_tensorflow()
+    from vae_tf import train
 
-    run = train(config, folder, data_dir=data_dir, resume=resume, verbose=1 if sys.stdout.isatty() else 2)
-    click.echo(f"trained: {run.folder}; next: python -m vae_tf evaluate {run.folder}")
+    run = train.train(config, folder, data_dir=data_dir, resume=resume, verbose=1 if sys.stdout.isatty() else 2)
+    click.echo(f"trained {run.folder} ({config.training.epochs} epochs). Next: python -m vae_tf evaluate {run.folder}")
+
+
+@main.command()
+@_RUN
+@click.option(
+    "--samples", default=1000, show_default=True, type=click.IntRange(min=1), help="Samples per image in the estimates of log p(x)."
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Seed of the noise.")
+@_DATA_DIR
+def evaluate(run: Path, samples: int, seed: int, data_dir: str | None) -> None:
+    """Estimate the log-likelihood of RUN's test images, with standard errors."""
+    start_tensorflow()
+    from vae_tf import evaluate
+    from vae_tf import run as runs
+
+    complete = runs.load(run)
+    evaluation = evaluate.evaluate(complete.vae, complete.test_images(data_dir), samples=samples, seed=seed)
+    evaluation.write(run / runs.EVALUATION)
+    click.echo(evaluation.table())
+    click.echo(f"wrote {run / runs.EVALUATION}. Next: python -m vae_tf report {run}")
+
+
+@main.command()
+@_RUN
+@_DATA_DIR
+def report(run: Path, data_dir: str | None) -> None:
+    """Write RUN/report.html: the pictures a person would look at."""
+    start_tensorflow()
+    from vae_tf import report
+    from vae_tf import run as runs
+
+    complete = runs.load(run)
+    click.echo(f"wrote {report.write_report(complete, complete.images(data_dir))}. Next: python -m export {run} models --name NAME")
+
+
+@main.command()
+@_RUN
+@click.option("--count", default=64, show_default=True, type=click.IntRange(1, 10_000), help="Number of images.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Equal seeds give equal images, also from a server.")
+@click.option("--out", default="samples.png", show_default=True, type=click.Path(path_type=Path, dir_okay=False), help="PNG file to write.")
+def sample(run: Path, count: int, seed: int, out: Path) -> None:
+    """Draw images from RUN's prior: the means of p(x | z), as a grid."""
+    start_tensorflow()
+    from vae_tf import plots
+    from vae_tf import run as runs
+
+    plots.save_png(out, plots.image_grid(runs.load(run).vae.generate(count, seed)))
+    click.echo(f"wrote {out}: {count} images, seed {seed}.")

@@ -4,12 +4,13 @@ VaeTfError
 ├── ConfigError   a configuration, a piece or an argument that cannot work
 ├── DataError     images that are missing, unreadable or out of range
 └── RunError      a run folder that is missing, damaged or holds something else
+    └── InterruptedRun   training was stopped by the user
 """
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["ConfigError", "DataError", "RunError", "VaeTfError", "did_you_mean"]
+__all__ = ["ConfigError", "DataError", "InterruptedRun", "RunError", "VaeTfError", "did_you_mean"]
 
 
 class VaeTfError(ValueError):
@@ -26,6 +27,10 @@ class DataError(VaeTfError):
 
 class RunError(VaeTfError):
     """A run folder that is missing, damaged or holds something else."""
+
+
+class InterruptedRun(RunError):
+    """Training was stopped by the user; the message says how to go on."""
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:

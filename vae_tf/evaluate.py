@@ -105,7 +105,9 @@ class Evaluation:
     def table(self) -> str:
         """Return the table that a person reads."""
         rows = [(name.replace("_", " "), value) for name, value in vars(self).items() if isinstance(value, Estimate)]
-        lines = [f"{name:<28} {e.value:>10.3f} +- {e.standard_error:<7.3f} {e.unit:<9} {e.images:>6} images, {e.method}" for name, e in rows]
+        lines = [
+            f"{name:<28} {e.value:>10.3f} +- {e.standard_error:<7.3f} {e.unit:<9} {e.images:>6} images, {e.method}" for name, e in rows
+        ]
         lines.append(f"{'active units':<28} {self.active_units:>10d} of {len(self.kl_per_dimension)}")
         return "\n".join(lines)
 

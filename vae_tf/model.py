@@ -28,9 +28,9 @@ class VAE(keras.Model):
     3. q(z | x)             `posterior`    approximates p(z | x), on features of `encoder`; training samples from here
     4. log p(x) >= bound    `objective`    given to `compile`
 
-    `fit`, `evaluate`, `predict` and callbacks are Keras's own. Metrics are per example, in nats: `elbo` and its two parts
-    `reconstruction` = E_q[log p(x | z)] and `kl` = E_q[log q(z | x) - log p(z)], unweighted and averaged over the same posterior samples, and
-    `loss`, minus the objective's bound.
+    `fit`, `evaluate`, `predict` and callbacks are Keras's own. Metrics are per example, in nats: `loss`, minus the objective's bound, and
+    `elbo` with its two parts, `reconstruction` = E_q[log p(x | z)] and `kl` = E_q[log q(z | x) - log p(z)], unweighted, by the objective's
+    own posterior samples.
 
     Args:
         encoder: images [B, H, W, C] -> features.

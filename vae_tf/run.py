@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import final
 
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from vae_tf import config as configs
@@ -125,6 +126,11 @@ class Run:
         images = data.load(self.config.data, self.config.seed, data_dir)
         self.data.require(DataSummary.of(images, self.config))
         return images
+
+    def test_images(self, data_dir: str | None = None) -> np.ndarray:
+        """Load the test images as the model sees them, [N, H, W, C] float32: one binarization, drawn from the seed of the run."""
+        images = self.images(data_dir)
+        return data.fixed_images(images.test, images.levels, seed=self.config.seed, binarize=self.config.data.binarize)
 
 
 def load(folder: str | Path) -> Run:

@@ -1,5 +1,6 @@
 """Training: fit a configuration into a run folder, epoch by epoch, so that it can be stopped and resumed exactly."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
@@ -11,20 +12,15 @@ from vae_tf import config as configs
 from vae_tf import data
 from vae_tf.build import build
 from vae_tf.config import Config
-from vae_tf.data import Images, Split
-from vae_tf.errors import RunError
+from vae_tf.errors import InterruptedRun, RunError
 from vae_tf.files import replacing
 from vae_tf.history import History
 from vae_tf.model import VAE
 from vae_tf.run import CHECKPOINTS, CONFIG, DATA, HISTORY, WEIGHTS, DataSummary, Run, load
 
-__all__ = ["Interrupted", "train"]
+__all__ = ["train"]
 
 VALIDATION_BATCH = 500
-
-
-class Interrupted(RunError):
-    """Training was stopped by the user; the message says how to go on."""
 
 
 def train(config: Config, folder: str | Path, *, data_dir: str | None = None, resume: bool = False, verbose: int = 2) -> Run:
@@ -43,7 +39,7 @@ def train(config: Config, folder: str | Path, *, data_dir: str | None = None, re
         ConfigError: the configuration can not work.
         DataError: the data are missing, unreadable or out of range.
         RunError: `folder` holds another run, or is damaged.
-        Interrupted: the user pressed Ctrl-C.
+        InterruptedRun: the user pressed Ctrl-C.
     """
     folder = Path(folder)
     _check_folder(folder, config, resume)
@@ -57,8 +53,10 @@ def train(config: Config, folder: str | Path, *, data_dir: str | None = None, re
     keras.utils.set_random_seed(config.seed)
     steps = data.steps_per_epoch(images.train, config.training.batch_size)
     vae = build(config, images.image_shape, summary.levels, steps)
-    for split in (images.train.take(range(min(1000, summary.train))), images.validation):
-        vae.likelihood.check(_seen(split, images, config))
+    seen = partial(data.fixed_images, levels=images.levels, seed=config.seed, binarize=config.data.binarize)
+    validation = seen(images.validation)
+    for x in (seen(images.train.take(np.arange(min(1000, summary.train)))), validation):
+        vae.likelihood.check(x)
 
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / CONFIG) as path:
@@ -82,12 +80,12 @@ def train(config: Config, folder: str | Path, *, data_dir: str | None = None, re
             epochs=config.training.epochs,
             initial_epoch=first_epoch,
             steps_per_epoch=steps,
-            validation_data=tf.data.Dataset.from_tensor_slices(_seen(images.validation, images, config)).batch(VALIDATION_BATCH),
+            validation_data=tf.data.Dataset.from_tensor_slices(validation).batch(VALIDATION_BATCH),
             callbacks=[keeper, keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False)],
             verbose=verbose,
         )
     except KeyboardInterrupt:
-        raise Interrupted(
+        raise InterruptedRun(
             f"stopped by the user after {len(history.rows)} complete epochs; go on with the same command and --resume."
         ) from None
     with replacing(folder / WEIGHTS) as path:
@@ -126,10 +124,6 @@ class _Keeper(keras.callbacks.Callback):
         self.history.add(epoch + 1, logs or {})
         self.epochs.assign(epoch + 1)
         self.manager.save(checkpoint_number=epoch + 1)
-
-
-def _seen(split: Split, images: Images, config: Config) -> np.ndarray:
-    return data.fixed_images(split, images.levels, seed=config.seed, binarize=config.data.binarize)
 
 
 def _check_folder(folder: Path, config: Config, resume: bool) -> None:
