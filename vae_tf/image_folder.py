@@ -18,7 +18,7 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 def read_folder(place: str, config: DataConfig) -> Raw:
     """Read the image files below a folder, in the order of their paths.
 
-    With a sub-folder `train`, the sub-folders `train`, `validation` and `test` are the splits. The folders below a split
+    Sub-folders `train`, `validation` and `test` are the splits, if `train` or `test` is there. The folders below a split
     (or below `place`) name the classes, unless an image lies outside all of them. Animations give their first frame;
     transparency is ignored; the orientation noted by a camera is applied. Resizing makes images square.
 
@@ -74,13 +74,12 @@ def _decode_all(paths: list[Path]) -> Iterator[tuple[str, np.ndarray]]:
 def _decode(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as file:
+            file.load()
             image = ImageOps.exif_transpose(file)
-            if image.mode.startswith(("I", "F")):  # 16 and 32 bits: Pillow would clip them to white
-                raise DataError(f"`data.source`: images must have 8 bits per channel; {path} has Pillow mode {image.mode!r}. Convert it.")
-            if image.mode in ("1", "L", "LA"):
-                return np.asarray(image.convert("L"))[..., np.newaxis]
-            return np.asarray(image.convert("RGB"))
-    except DataError:
-        raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"`data.source`: {path} cannot be read as an image ({error}). Repair or remove it.") from error
+    if image.mode.startswith(("I", "F")):  # 16 and 32 bits: Pillow would clip them to white
+        raise DataError(f"`data.source`: images must have 8 bits per channel; {path} has Pillow mode {image.mode!r}. Convert it.")
+    if image.mode in ("1", "L", "LA"):
+        return np.asarray(image.convert("L"))[..., np.newaxis]
+    return np.asarray(image.convert("RGB"))

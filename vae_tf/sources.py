@@ -128,11 +128,8 @@ def _read_split(builder: Any, split: str, labelled: bool, config: DataConfig) ->
     import tensorflow_datasets as tfds
 
     keys = ("image", "label") if labelled else ("image",)
-    data = builder.as_dataset(
-        split=split,
-        decoders=tfds.decode.PartialDecoding(dict.fromkeys(keys, True)),
-        read_config=tfds.ReadConfig(try_autocache=False),
-    )
+    data = builder.as_dataset(split=split, read_config=tfds.ReadConfig(try_autocache=False))
+    data = data.map(lambda example: {key: example[key] for key in keys})
     data = data.batch(_CHUNK if None not in builder.info.features["image"].shape else 1).prefetch(1)
     labels: list[np.ndarray] = []
 
