@@ -77,15 +77,16 @@ class Engine:
     def _warm_up(self, folder: Path) -> None:
         """Answer one request per signature: the first costs most, and a graph that cannot answer must not go live."""
         generator = self._manifest.generator
-        z = np.zeros((1, generator.latent_dim), np.float32)
+        z = {"z": np.zeros((1, generator.latent_dim), np.float32)}
         try:
-            outputs = [self.run(name, {"z": z}) for name in self.signatures]
+            mean = self.run("serving_default", z)["mean"]
         except Exception as error:  # ONNX Runtime's errors share no base class
             raise BrokenVersionError(f"model.onnx in {folder} cannot answer a first request: {_one_line(error)}") from None
-        mean = outputs[0]["mean"]
         if mean.dtype != np.float32 or mean.shape[1:] != generator.image_shape or not np.isfinite(mean).all():
             expected, got = list(generator.image_shape), f"{mean.dtype} {list(mean.shape[1:])}"
             raise BrokenVersionError(f"model.onnx in {folder} must give finite float32 images {expected}, gave {got}")
+        for name in self.signatures.keys() - {"serving_default"}:
+            self.run(name, z)
 
 
 def _signatures_held(folder: Path, manifest: Manifest) -> dict[str, Signature]:
