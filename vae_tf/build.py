@@ -55,7 +55,7 @@ def build_piece(section: str, registry: Mapping[str, type], spec: Mapping[str, A
         raise ConfigError(f"`{section}` {spec['name']!r} does not exist.{did_you_mean(spec['name'], registry)}")
     piece = registry[spec["name"]]
     signature = inspect.signature(piece).parameters
-    known = {name: (parameter.annotation, parameter.default) for name, parameter in signature.items() if name not in given}
+    known: dict[str, Any] = {name: (parameter.annotation, parameter.default) for name, parameter in signature.items() if name not in given}
     try:
         checked = create_model("Options", __config__=ConfigDict(extra="forbid"), **known)(**options)
     except ValidationError as error:

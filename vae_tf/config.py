@@ -26,7 +26,7 @@ def _has_name(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-#: A piece by name with its options, `{name: normal, scale: 0.1}`; the options are checked against the piece when it is built.
+# A piece by name with its options, `{name: normal, scale: 0.1}`; the options are checked against the piece when it is built.
 Piece = Annotated[dict[str, Any], BeforeValidator(lambda value: _has_name(_named(value)) if isinstance(_named(value), dict) else value)]
 
 _STRICT = ConfigDict(extra="forbid")
@@ -113,7 +113,7 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values from which `from_dict` makes an equal configuration."""
-        return asdict(self)  # type: ignore[call-overload]
+        return asdict(self)
 
     def override(self, assignments: Sequence[str]) -> "Config":
         """Return a copy with `section.key=value` assignments applied in order; values are YAML.

@@ -33,7 +33,8 @@ class Likelihood(keras.layers.Layer):
 
     def __init__(self, image_shape: tuple[int, int, int]):
         super().__init__(name="likelihood", dtype="float32")
-        self.image_shape = tuple(image_shape)
+        height, width, channels = image_shape
+        self.image_shape = (height, width, channels)
         self.distribution = tfpl.DistributionLambda(self.make_distribution, convert_to_tensor_fn=tfd.Distribution.mean, dtype="float32")
 
     def build(self, features_shape: tf.TensorShape) -> None:
@@ -109,8 +110,8 @@ class Bernoulli(Likelihood):
         return tfd.Independent(tfd.Bernoulli(logits=parameters, dtype=tf.float32), 3)
 
     def draw(self, px: tfd.Distribution, uniform: tf.Tensor) -> tf.Tensor:
-        """Return 1 where uniform < p."""
-        return tf.cast(uniform < px.mean(), tf.float32)
+        """Return 1 where uniform > 1 - p."""
+        return tf.cast(uniform > 1 - px.mean(), tf.float32)
 
     def check(self, x: np.ndarray) -> None:
         """Refuse grey values: their 'Bernoulli log-likelihood' is not the logarithm of any probability."""

@@ -112,17 +112,29 @@ class VAE(keras.Model):
         if kwargs.get("loss") is not None:
             raise ConfigError("`loss` is minus the bound of `objective`, got a loss; pass `objective=`, such as `Elbo(weight=4.0)`.")
         self.objective = Elbo() if objective is None else objective
-        super().compile(optimizer=optimizer, **kwargs)
+        super().compile(optimizer=optimizer, weighted_metrics=[], **kwargs)
 
-    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+    def fit(self, x: Any = None, y: Any = None, *, validation_data: Any = None, **kwargs: Any) -> keras.callbacks.History:
         """Train as `keras.Model.fit` does; arrays are checked against the likelihood's support first.
 
+        Args:
+            x: images [N, H, W, C] float32 in [0, 1], or a dataset of batches of them, alone or as (x, y) or (x, y, sample_weight).
+            y: ignored, so that labelled data can be given as it is.
+            validation_data: as `x`.
+            **kwargs: Keras's.
+
         Raises:
-            DataError: `x` is an array of a wrong shape or with values that the likelihood gives no probability.
+            DataError: an array of a wrong shape or with values that the likelihood gives no probability.
+            ConfigError: `sample_weight` came without `y`: Keras would drop it without a word.
         """
-        if isinstance(x, np.ndarray):
-            self.likelihood.check(x)
-        return super().fit(x, *args, **kwargs)
+        if kwargs.get("sample_weight") is not None and y is None:
+            raise ConfigError("`sample_weight` needs a `y` beside it, got none; Keras passes weights on only with targets, so pass y=x.")
+        for images in (x, validation_data):
+            if isinstance(images, np.ndarray):
+                self.likelihood.check(images)
+        if isinstance(validation_data, np.ndarray):
+            validation_data = (validation_data,)
+        return super().fit(x, y, validation_data=validation_data, **kwargs)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:

@@ -66,10 +66,10 @@ class Elbo:
         """The end of the warm-up."""
         return self.warmup_steps
 
-    def beta(self, step: tf.Tensor) -> tf.Tensor:
+    def beta(self, step: tf.Tensor) -> tf.Tensor | float:
         """Return the weight of the KL at `step`, scalar."""
         if self.warmup_steps == 0:
-            return tf.constant(self.weight, tf.float32)
+            return self.weight
         return self.weight * tf.minimum(1.0, tf.cast(step, tf.float32) / self.warmup_steps)
 
     def __call__(self, draw: Draw, step: tf.Tensor) -> tf.Tensor:

@@ -15,8 +15,12 @@ class Prior(Protocol):
     """p(z), with the map that makes it from noise."""
 
     @property
+    def latent_dim(self) -> int:
+        """D, the number of coordinates of z."""
+
+    @property
     def noise_dim(self) -> int:
-        """Number of coordinates of eps."""
+        """The number of coordinates of eps."""
 
     def from_noise(self, eps: tf.Tensor) -> tf.Tensor:
         """Return z [..., D] ~ p(z) for eps [..., noise_dim] ~ N(0, I)."""

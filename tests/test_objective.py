@@ -1,0 +1,76 @@
+"""Claims about bounds, checked against a model whose evidence is known."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+from oracle import LinearGaussian
+
+from vae_tf.errors import ConfigError
+from vae_tf.objective import OBJECTIVES, Draw, Elbo, ImportanceWeighted
+
+tfd = tfp.distributions
+MODEL = LinearGaussian.random(values=7, latent_dim=3)
+X = MODEL.sample(5)
+STEP = tf.constant(10**6, tf.int64)
+
+
+def crude_posterior(x):
+    """A posterior that is far from exact: the prior itself."""
+    return tfd.MultivariateNormalDiag(tf.zeros([len(x), 3], tf.float64))
+
+
+@pytest.mark.parametrize("samples", [1, 4])
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_with_the_exact_posterior_every_bound_is_the_evidence_for_each_draw(name, samples):
+    bound = OBJECTIVES[name](samples=samples)(MODEL.draw(X, MODEL.posterior(X), samples), STEP)
+    np.testing.assert_allclose(bound, MODEL.evidence(X), rtol=1e-5)
+
+
+def test_iwae_bound_is_not_below_elbo_for_each_draw():
+    draw = MODEL.draw(X, crude_posterior(X), samples=50)
+    assert np.all(ImportanceWeighted(50)(draw, STEP) >= Elbo(samples=50)(draw, STEP))
+
+
+def test_iwae_bound_rises_towards_the_evidence_with_more_samples():
+    bounds = [np.mean(ImportanceWeighted(s)(MODEL.draw(X, crude_posterior(X), s), STEP)) for s in (1, 10, 100, 10_000)]
+    assert bounds == sorted(bounds)
+    assert bounds[-1] == pytest.approx(MODEL.evidence(X).mean(), abs=0.5)
+
+
+def test_iwae_with_one_sample_is_the_elbo():
+    draw = MODEL.draw(X, crude_posterior(X), samples=1)
+    np.testing.assert_allclose(ImportanceWeighted(1)(draw, STEP), Elbo()(draw, STEP))
+
+
+def test_elbo_plus_the_divergence_to_the_true_posterior_is_the_evidence():
+    q = tfd.MultivariateNormalDiag(MODEL.posterior(X).mean(), np.full([5, 3], 0.3))
+    samples = 20_000
+    per_draw = Elbo(samples=samples)(MODEL.draw(X, q, samples), STEP)
+    gap = tfd.kl_divergence(q, MODEL.posterior(X))
+    np.testing.assert_allclose(per_draw + gap, MODEL.evidence(X), atol=0.1)
+
+
+def test_warm_up_raises_the_weight_linearly_and_stays():
+    objective = Elbo(weight=4.0, warmup_steps=100)
+    assert [float(objective.beta(tf.constant(step))) for step in (0, 25, 100, 1000)] == [0.0, 1.0, 4.0, 4.0]
+    assert objective.settled_at == 100
+
+
+def test_weight_multiplies_the_divergence_only():
+    draw = Draw(None, None, log_q=tf.constant([[3.0]]), log_prior=tf.constant([[1.0]]), log_likelihood=tf.constant([[-10.0]]))
+    assert float(Elbo(weight=5.0)(draw, STEP)[0]) == -10 - 5 * 2
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Elbo(weight=-1.0), "`weight` must be at least 0, got -1.0"),
+        (lambda: Elbo(samples=0), "`samples` must be at least 1, got 0"),
+        (lambda: Elbo(warmup_steps=-5), "`warmup_steps` must be at least 0, got -5"),
+        (lambda: ImportanceWeighted(samples=0), "`samples` must be at least 1, got 0"),
+    ],
+)
+def test_refuses(make, message):
+    with pytest.raises(ConfigError, match=message):
+        make()
