@@ -2,8 +2,9 @@
 
 import base64
 import json
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -16,6 +17,8 @@ from serving.errors import DeadlineExceededError, InvalidArgumentError, NotFound
 __all__ = ["Client"]
 
 _ROWS_PER_REQUEST = 256
+
+Answer = TypeVar("Answer")
 
 
 class Client:
@@ -64,7 +67,7 @@ class Client:
         Raises:
             ServingError: As the server answered; `NotFoundError` for an unknown model.
         """
-        return read_status(self._ask("GET", _path(model, None)))
+        return self._ask("GET", _path(model, None), read_status)
 
     def metadata(self, model: str, version: int | None = None) -> Metadata:
         """Return the version that answers and its signatures.
@@ -72,7 +75,7 @@ class Client:
         Raises:
             ServingError: As the server answered; `NotFoundError` for an unknown model.
         """
-        return read_metadata(self._ask("GET", _path(model, version) + "/metadata"))
+        return self._ask("GET", _path(model, version) + "/metadata", read_metadata)
 
     def decode(self, model: str, z: np.ndarray, version: int | None = None) -> np.ndarray:
         """Turn latents into images: the mean of p(x | z).
@@ -88,7 +91,7 @@ class Client:
         Raises:
             ServingError: As the server answered; `InvalidArgumentError` for a `z` that the model does not take.
         """
-        return np.asarray(self._predict(model, z, version, "serving_default"), np.float32)
+        return np.concatenate(self._predict(model, z, version, "serving_default", _read_images))
 
     def png(self, model: str, z: np.ndarray, version: int | None = None) -> list[bytes]:
         """Turn latents into PNG files, 40 times smaller on the way than numbers.
@@ -104,7 +107,7 @@ class Client:
         Raises:
             ServingError: As the server answered.
         """
-        return [base64.b64decode(item["b64"]) for item in self._predict(model, z, version, "png")]
+        return [file for files in self._predict(model, z, version, "png", _read_files) for file in files]
 
     def generate(self, model: str, count: int, seed: int, version: int | None = None) -> np.ndarray:
         """Generate images from noise drawn here: eps ~ N(0, I).
@@ -135,21 +138,22 @@ class Client:
         # The version was replaced between two requests: the one that replaced it answers.
         return self.generate(model, count, seed, self.metadata(model).version)
 
-    def _predict(self, model: str, z: np.ndarray, version: int | None, signature_name: str) -> list[Any]:
+    def _predict(self, model: str, z: np.ndarray, version: int | None, signature_name: str, read: Callable[[Any], Answer]) -> list[Answer]:
         z = np.asarray(z, np.float32)
         if z.ndim != 2 or not len(z):
             raise InvalidArgumentError(f"`z` must have shape [batch, latent] with at least one row, got {list(z.shape)}")
-        predictions = []
-        for start in range(0, len(z), _ROWS_PER_REQUEST):
-            rows = z[start : start + _ROWS_PER_REQUEST].tolist()
-            body = json.dumps({"signature_name": signature_name, "instances": rows})
-            predictions += self._ask("POST", _path(model, version) + ":predict", body)["predictions"]
-        return predictions
+        path = _path(model, version) + ":predict"
+        pieces = (z[start : start + _ROWS_PER_REQUEST].tolist() for start in range(0, len(z), _ROWS_PER_REQUEST))
+        return [self._ask("POST", path, read, json.dumps({"signature_name": signature_name, "instances": rows})) for rows in pieces]
 
-    def _ask(self, method: str, path: str, body: str | None = None) -> Any:
-        return self._retrying(self._ask_once, method, path, body)
+    def _ask(self, method: str, path: str, read: Callable[[Any], Answer], body: str | None = None) -> Answer:
+        response = self._retrying(self._send, method, path, body)
+        try:
+            return read(response.json())
+        except (ValueError, LookupError, TypeError):
+            raise ServingError(f"{self._url} answered {path} in another dialect: is it a model server, and is this a generator?") from None
 
-    def _ask_once(self, method: str, path: str, body: str | None) -> Any:
+    def _send(self, method: str, path: str, body: str | None) -> httpx.Response:
         try:
             response = self._http.request(method, path, content=body)
         except (httpx.ReadTimeout, httpx.WriteTimeout) as error:
@@ -158,10 +162,18 @@ class Client:
             raise UnavailableError(f"cannot reach {self._url}: {error}") from None
         if response.status_code != httpx.codes.OK:
             raise error_for(response.status_code, f"{self._url} answered {response.status_code}: {_message(response)}")
-        try:
-            return response.json()
-        except ValueError:
-            raise ServingError(f"{self._url} answered something that is not JSON: is it a model server?") from None
+        return response
+
+
+def _read_images(answer: Any) -> np.ndarray:
+    images = np.asarray(answer["predictions"], np.float32)
+    if images.ndim != 4:
+        raise ValueError("no images")
+    return images
+
+
+def _read_files(answer: Any) -> list[bytes]:
+    return [base64.b64decode(item["b64"]) for item in answer["predictions"]]
 
 
 def _path(model: str, version: int | None) -> str:

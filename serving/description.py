@@ -41,7 +41,7 @@ def status_answer(statuses: Sequence[VersionStatus]) -> bytes:
         }
         for status in statuses
     ]
-    return (json.dumps({"model_version_status": versions}, indent=1, ensure_ascii=False) + "\n").encode()
+    return (json.dumps({"model_version_status": versions}, indent=1, ensure_ascii=False) + "\n").encode(errors="replace")
 
 
 def read_status(answer: Mapping[str, Any]) -> list[VersionStatus]:
@@ -65,7 +65,7 @@ def metadata_answer(name: str, metadata: Metadata) -> bytes:
     }
     model_spec = json.dumps({"name": name, "version": str(metadata.version), "signature_name": ""}, indent=1, ensure_ascii=False)
     signature_def = json.dumps({"signature_def": signatures}, indent=1, ensure_ascii=False)
-    return f'{{\n"model_spec":{model_spec}\n,\n"metadata": {{"signature_def": {signature_def}\n}}\n}}\n'.encode()
+    return f'{{\n"model_spec":{model_spec}\n,\n"metadata": {{"signature_def": {signature_def}\n}}\n}}\n'.encode(errors="replace")
 
 
 def _tensor_info(name: str, spec: TensorSpec) -> dict[str, Any]:

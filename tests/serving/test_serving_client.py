@@ -128,7 +128,8 @@ def test_a_server_that_comes_up_late_is_asked_again():
         (httpx.Response(413, json={"error": "big"}), 1, BodyTooLargeError, "answered 413: big"),
         (httpx.Response(500, text="<h1>oops</h1>"), 1, ServingError, "answered 500: <h1>oops</h1>"),
         (httpx.Response(502), 1, ServingError, "answered 502: Bad Gateway"),
-        (httpx.Response(200, text="<h1>a home page</h1>"), 1, ServingError, "is it a model server?"),
+        (httpx.Response(200, text="<h1>a home page</h1>"), 1, ServingError, "is it a model server"),
+        (httpx.Response(200, json={"model_version_status": [{"version": "one"}]}), 1, ServingError, "in another dialect"),
     ],
 )
 def test_only_an_absent_or_busy_server_is_asked_again(reaction, asked, kind, message):
@@ -138,6 +139,14 @@ def test_only_an_absent_or_busy_server_is_asked_again(reaction, asked, kind, mes
     assert message in raised.value.message
     assert type(raised.value) is kind
     assert script.asked == asked
+
+
+def test_a_model_that_is_no_generator_is_named_as_such(server):
+    with pytest.raises(ServingError, match=r"answered /v1/models/dec:predict in another dialect: .* is this a generator\?"):
+        Client("http://server", transport=Script(httpx.Response(200, json={"predictions": [1.0, 2.0]}))).decode("dec", np.zeros((2, 2)))
+    no_z = httpx.Response(200, json={"model_spec": {"version": "1"}, "metadata": {"signature_def": {"signature_def": {}}}})
+    with pytest.raises(InvalidArgumentError, match="no signature serving_default with an input z"):
+        Client("http://server", transport=Script(no_z)).generate("dec", 1, 0)
 
 
 def test_generate_survives_a_version_that_is_replaced_after_its_metadata(tmp_path):

@@ -1,8 +1,10 @@
 """The embedded server over HTTP, against answers recorded from TensorFlow Serving 2.20.0 for the same requests."""
 
+import asyncio
 import base64
 import io
 import json
+import socket
 
 import httpx
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from PIL import Image
 from serving_fakes import running
 
-from serving.server import Limits, create_app
+from serving.server import Limits, _bind, create_app
 
 AVAILABLE = (
     '{\n "model_version_status": [\n  {\n   "version": "1",\n   "state": "AVAILABLE",\n   "status": {\n'
@@ -150,3 +152,29 @@ def test_more_rows_than_the_limit_are_refused(models_root):
         response = client.post(f"http://server{PREDICT}", json={"instances": [[0, 0]] * 3})
     assert response.status_code == 400
     assert response.json() == {"error": "3 rows in one request, at most 2 are answered: send several requests"}
+
+
+def test_a_failure_inside_is_an_error_in_the_dialect(models_root, monkeypatch, caplog):
+    with running(create_app(models_root)) as transport, httpx.Client(transport=transport) as client:
+        monkeypatch.setattr("serving.engine.Engine.run", lambda *_: 1 / 0)
+        response = client.post(f"http://server{PREDICT}", content=GOOD)
+    assert (response.status_code, response.json()) == (500, {"error": "internal error: the server's log says more"})
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_connections_do_not_wait_for_full_packets():
+    """Without TCP_NODELAY, answers of two packets or more stall for 40 ms."""
+
+    async def delays() -> int:
+        arrived = asyncio.get_running_loop().create_future()
+        with _bind("127.0.0.1", 0) as listener:
+            async with await asyncio.start_server(lambda _, writer: arrived.set_result(writer), sock=listener):
+                _, client = await asyncio.open_connection(*listener.getsockname())
+                writer = await arrived
+                nodelay = writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+                for stream in (writer, client):
+                    stream.close()
+                    await stream.wait_closed()
+        return not nodelay
+
+    assert not asyncio.run(delays())
