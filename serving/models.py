@@ -28,6 +28,7 @@ class Models:
 
     A new version is checked, loaded and warm before the old one is let go. A broken version is reported and the old one
     keeps serving; it is tried again when its files change. Removing the newest folder rolls back; removing all unloads.
+    While nothing whole is left to roll back to, what is in memory keeps serving.
 
     `refresh` runs in one thread at a time; the other methods may run beside it, because all they read is replaced
     by single assignments, never changed in place.

@@ -194,6 +194,16 @@ def test_removing_the_newest_folder_rolls_back(models_root):
     assert states(models) == {2: "END", 1: "AVAILABLE"}
 
 
+def test_a_removed_version_keeps_serving_while_only_broken_ones_are_left(models_root):
+    write_version(models_root, version=2)
+    models = refreshed(models_root)
+    remove_manifest(models_root / "dec" / "1")
+    shutil.rmtree(models_root / "dec" / "2")
+    models.refresh()
+    assert models.find("dec").version == 2
+    assert states(models) == {2: "AVAILABLE", 1: "END"}
+
+
 def test_removing_all_unloads_and_a_returning_folder_is_served_again(models_root):
     models = refreshed(models_root)
     shutil.rmtree(models_root / "dec")

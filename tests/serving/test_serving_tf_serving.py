@@ -87,7 +87,7 @@ def test_a_path_with_every_special_character_arrives_whole(tmp_path):
     root = tmp_path / 'a $HOME\'s "folder" é'
     write_version(root)
     source = yaml.safe_load(render(root)["compose.yaml"])["services"]["tensorflow-serving"]["volumes"][0]["source"]
-    assert source.replace("$$", "$") == str(root)
+    assert source == str(root).replace("$", "$$")  # Compose would put a variable in place of a single one
     write(root, tmp_path / "deploy")
     script = (tmp_path / "deploy" / "run.sh").read_text().replace("exec docker", "printf '%s\\n'")
     printed = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout.splitlines()
