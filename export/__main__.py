@@ -1,0 +1,5 @@
+"""`python -m export`: export a run, inspect an exported folder."""
+
+from export.cli import main
+
+main()

@@ -1,0 +1,24 @@
+"""MODEL_CARD.md: the manifest, told to a person."""
+
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from export.manifest import Manifest
+
+__all__ = ["CARD", "write_card"]
+
+CARD = "MODEL_CARD.md"
+
+
+def write_card(manifest: Manifest, folder: Path) -> None:
+    """Write the card of an exported folder.
+
+    Args:
+        manifest: of the folder, without the card itself.
+        folder: where to write.
+    """
+    environment = Environment(
+        loader=PackageLoader("export"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    (folder / CARD).write_text(environment.get_template("MODEL_CARD.md.j2").render(m=manifest))

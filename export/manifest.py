@@ -1,0 +1,165 @@
+"""manifest.json: what an exported folder says about itself, and whether its files are still what it says."""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
+
+from export.errors import ArtifactError
+
+__all__ = [
+    "MANIFEST",
+    "VALUE_RANGE",
+    "File",
+    "Format",
+    "GeneratorSpec",
+    "Manifest",
+    "Parity",
+    "Signature",
+    "Tensor",
+    "library_version",
+    "record_files",
+]
+
+MANIFEST = "manifest.json"
+VALUE_RANGE = (0.0, 1.0)
+
+
+def _inside(path: str) -> str:
+    if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+        raise ValueError(f"a file must lie inside the folder, got {path!r}")
+    return path
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Tensor(_Frozen):
+    """A named tensor: its dtype (`float32`, `int32`, `string`) and its shape, -1 where any size goes."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, dtype: str, shape: Iterable[int | None]) -> "Tensor":
+        """Write None in a shape as -1."""
+        return cls(dtype=dtype, shape=tuple(-1 if size is None else size for size in shape))
+
+    def __str__(self) -> str:
+        return f"{self.dtype} [{', '.join('batch' if size == -1 else str(size) for size in self.shape)}]"
+
+
+class Signature(_Frozen):
+    """One function of the model: named inputs to named outputs."""
+
+    inputs: dict[str, Tensor]
+    outputs: dict[str, Tensor]
+
+    def __str__(self) -> str:
+        sides = (", ".join(f"{name} {tensor}" for name, tensor in side.items()) for side in (self.inputs, self.outputs))
+        return " -> ".join(sides)
+
+
+class GeneratorSpec(_Frozen):
+    """The generator: noise [B, latent_dim] to images [B, H, W, C] in `value_range`."""
+
+    latent_dim: PositiveInt
+    image_shape: tuple[PositiveInt, PositiveInt, PositiveInt]
+    value_range: tuple[float, float] = VALUE_RANGE
+    noise: str = "z ~ N(0, I)"
+
+
+class Parity(_Frozen):
+    """How far an output was from the source, at most, over all probes.
+
+    Attributes:
+        largest: measured.
+        tolerance: what it may be.
+        measure: what was measured, in words.
+    """
+
+    largest: float
+    tolerance: float
+    measure: str
+
+
+class Format(_Frozen):
+    """One form of the model, the signatures that it holds, and the parity of each output."""
+
+    path: str
+    signatures: tuple[str, ...]
+    opset: int | None = None
+    parity: dict[str, Parity]
+
+
+class File(_Frozen):
+    """Size and checksum of one file."""
+
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    bytes: NonNegativeInt
+
+    @classmethod
+    def of(cls, path: Path) -> "File":
+        """Read a file and sum it up."""
+        with path.open("rb") as file:
+            return cls(sha256=hashlib.file_digest(file, "sha256").hexdigest(), bytes=path.stat().st_size)
+
+
+class Manifest(_Frozen):
+    """All that an exported folder says about itself; `files` names every file but the manifest, by its path with slashes."""
+
+    schema_version: Literal[1] = 1
+    name: str
+    version: PositiveInt
+    created: datetime
+    generator: GeneratorSpec
+    signatures: dict[str, Signature]
+    formats: dict[str, Format]
+    files: dict[Annotated[str, AfterValidator(_inside)], File]
+    provenance: dict[str, Any]
+
+    def write(self, folder: Path) -> None:
+        """Write it into the folder that it describes."""
+        (folder / MANIFEST).write_text(self.model_dump_json(indent=1, exclude_none=True) + "\n")
+
+    @classmethod
+    def read(cls, folder: str | Path) -> "Manifest":
+        """Read the manifest of an exported folder.
+
+        Raises:
+            ArtifactError: there is none, or it does not follow the schema.
+        """
+        path = Path(folder, MANIFEST)
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise ArtifactError(f"`{folder}` is no exported folder: {MANIFEST}: {error.strerror}; name MODELS/NAME/VERSION.") from None
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            key = ".".join(map(str, first["loc"])) or MANIFEST
+            raise ArtifactError(f"`{path}` is damaged: `{key}`: {first['msg']}; export the version again.") from None
+
+    def damage(self, folder: Path) -> dict[str, str]:
+        """Return what is wrong with the files of a folder, by path; empty when every checksum holds and nothing was added."""
+        found = record_files(folder)
+        wrong = {path: "missing" if path not in found else "changed" for path, file in self.files.items() if found.get(path) != file}
+        return wrong | {path: "not in the manifest" for path in found if path not in self.files}
+
+
+def record_files(folder: Path) -> dict[str, File]:
+    """Return size and checksum of every file in a folder but the manifest, by its path with slashes."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
+    return {path.relative_to(folder).as_posix(): File.of(path) for path in paths}
+
+
+def library_version(name: str) -> str:
+    """Return the version of an installed library; the project itself may also run from a checkout."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "checkout"

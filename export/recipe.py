@@ -1,0 +1,75 @@
+"""From a run folder to an exported folder, step by step. Read this file first."""
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+
+from export import onnx_graph, saved_model, warmup
+from export.artifact import check_target, publish, unfinished
+from export.card import CARD, write_card
+from export.manifest import Format, GeneratorSpec, Manifest, record_files
+from export.preview import PREVIEW, write_preview
+from export.provenance import provenance
+from export.verify import probes, verify
+from vae_tf.run import load
+
+__all__ = ["export"]
+
+_log = logging.getLogger("export")
+
+
+def export(run: str | Path, models: str | Path, name: str, version: int | None = None) -> Path:
+    """Write the generator of a run as MODELS/NAME/VERSION, verified, or leave everything as it was.
+
+    Args:
+        run: folder of a complete run.
+        models: folder of all models; created if missing.
+        name: of the model: letters, digits, `.`, `_` and `-`.
+        version: at least 1; None for the next.
+
+    Returns:
+        The exported folder.
+
+    Raises:
+        TargetError: the name or the version can not be used.
+        RunError: the run is missing, incomplete or damaged.
+        ConversionError: a format can not be made of this model.
+        VerificationError: a format does not load, or does not say what the run says.
+    """
+    folder = check_target(models, name, version)
+    _log.info("loading %s", run)
+    loaded = load(run)
+    generator, origin = loaded.vae.generator, provenance(loaded)
+    with unfinished(folder) as temporary:
+        _log.info("writing SavedModel, warm-up requests and preview")
+        saved_model.save(generator, temporary)
+        signatures = saved_model.read_signatures(temporary)
+        warmup.write_requests(temporary, name, signatures)
+        write_preview(generator, temporary / PREVIEW)
+        _log.info("converting to ONNX")
+        onnx_graph.convert(generator, temporary / "model.onnx", name)
+
+        source, formats = probes(generator), {}
+        for form, path, held, opset in (
+            ("saved_model", "saved_model.pb", saved_model.SIGNATURES, None),
+            ("onnx", "model.onnx", ("serving_default",), onnx_graph.OPSET),
+        ):
+            _log.info("verifying %s in a fresh process", form)
+            formats[form] = Format(path=path, signatures=held, opset=opset, parity=verify(form, temporary, held, source))
+
+        def seal(unsealed: Path, number: int) -> None:
+            (unsealed / CARD).unlink(missing_ok=True)
+            manifest = Manifest(
+                name=name,
+                version=number,
+                created=datetime.now(UTC).replace(microsecond=0),
+                generator=GeneratorSpec(latent_dim=generator.noise_dim, image_shape=generator.image_shape),
+                signatures=signatures,
+                formats=formats,
+                files=record_files(unsealed),
+                provenance=origin,
+            )
+            write_card(manifest, unsealed)
+            manifest.model_copy(update={"files": record_files(unsealed)}).write(unsealed)
+
+        return publish(temporary, folder, version, seal)

@@ -1,0 +1,61 @@
+"""One screen that tells a stranger what an exported folder holds."""
+
+import textwrap
+from typing import Any
+
+from export.manifest import Manifest
+
+__all__ = ["parity_line", "summarise"]
+
+_INDENT = 14
+
+
+def summarise(manifest: Manifest, damage: dict[str, str]) -> str:
+    """Return the screen.
+
+    Args:
+        manifest: of the folder.
+        damage: from `Manifest.damage`.
+    """
+    g, origin = manifest.generator, manifest.provenance
+    low, high = g.value_range
+    width = max(map(len, manifest.files | damage))
+    files = [f"{path:<{width}}  {file.bytes:>10,} bytes  {damage.get(path, 'ok')}" for path, file in manifest.files.items()]
+    added = [f"{path:<{width}}  {problem}" for path, problem in damage.items() if path not in manifest.files]
+    sections = {
+        "noise": [f"{g.noise}, {g.latent_dim} values"],
+        "image": [f"{' x '.join(map(str, g.image_shape))}, values in [{low:g}, {high:g}]"],
+        "log p(x)": [_log_likelihood(origin.get("evaluation"))],
+        "signatures": [f"{name}: {signature}" for name, signature in manifest.signatures.items()],
+        "parity": [f"{form}: {parity_line(manifest, form)}" for form in manifest.formats],
+        "provenance": _provenance(origin),
+        "files": files + added,
+    }
+    title = f"{manifest.name}, version {manifest.version}, exported {manifest.created.isoformat()}"
+    return "\n".join(
+        [title, *(f"  {name if i == 0 else '':<{_INDENT}}{line}" for name, lines in sections.items() for i, line in enumerate(lines))]
+    )
+
+
+def parity_line(manifest: Manifest, form: str) -> str:
+    """Return the largest difference of each output of a format from the trained run, on one line."""
+    parity = manifest.formats[form].parity
+    return ", ".join(f"{output} {value.largest:.2g} (tolerance {value.tolerance:g})" for output, value in parity.items())
+
+
+def _log_likelihood(evaluation: dict[str, Any] | None) -> str:
+    if evaluation is None:
+        return "not known: the run was not evaluated before the export"
+    e = evaluation["log_likelihood"]
+    return f"{e['value']:.2f} +- {e['standard_error']:.2f} {e['unit']} per test image ({e['images']} images; {e['method']})"
+
+
+def _provenance(origin: dict[str, Any]) -> list[str]:
+    data, model = origin["data"], origin["config"]["model"]
+    pieces = ", ".join(f"{axis} {model[axis]['name']}" for axis in ("decoder", "likelihood", "prior", "posterior"))
+    libraries = ", ".join(f"{name} {version}" for name, version in origin["versions"].items())
+    return [
+        f"{data['source']}: {data['train']} images for training, fingerprint {data['fingerprint'][:12]}",
+        f"{pieces}; {origin['config']['training']['epochs']} epochs, seed {origin['seed']}",
+        *textwrap.wrap(libraries, 100),
+    ]
