@@ -63,7 +63,7 @@ def create_app(models_root: Path, *, limits: Limits | None = None, poll_s: float
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        await run_in_threadpool(models.refresh)
+        await _refresh(models)
         if not models.names():
             logger.warning("nothing to serve in %s yet: waiting for a folder NAME/VERSION/", models.root)
         watcher = asyncio.create_task(_watch(models, poll_s))
@@ -76,10 +76,14 @@ def create_app(models_root: Path, *, limits: Limits | None = None, poll_s: float
 async def _watch(models: Models, poll_s: float) -> None:
     while True:
         await asyncio.sleep(poll_s)
-        try:
-            await run_in_threadpool(models.refresh)
-        except Exception:  # whatever a folder holds, the watcher lives on
-            logger.exception("the models folder could not be refreshed")
+        await _refresh(models)
+
+
+async def _refresh(models: Models) -> None:
+    try:
+        await run_in_threadpool(models.refresh)
+    except Exception:  # whatever a folder holds, the server lives on
+        logger.exception("the models folder could not be refreshed")
 
 
 class _Dialect:
@@ -95,6 +99,8 @@ class _Dialect:
             response = await self._respond(request, request.method, _path_as_sent(scope))
         except ClientDisconnect:
             return
+        except asyncio.CancelledError:  # the server stops and this request took too long to arrive or to answer
+            response = _json(error_body("the server is stopping"), UnavailableError.status)
         except Exception:
             logger.exception("%s %s", request.method, request.url.path)
             response = _json(error_body("internal error: the server's log says more"), 500)
@@ -165,7 +171,7 @@ class _Server(uvicorn.Server):
 
 
 def run(models_root: Path, *, host: str = "127.0.0.1", port: int = 8501) -> None:
-    """Serve until SIGINT or SIGTERM; requests in flight are then answered first, for at most 30 seconds.
+    """Serve until SIGINT or SIGTERM; requests in flight are then answered first, for at most 10 seconds.
 
     Args:
         models_root: Folder that holds NAME/VERSION/.
@@ -185,7 +191,7 @@ def run(models_root: Path, *, host: str = "127.0.0.1", port: int = 8501) -> None
         access_log=False,
         server_header=False,
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=30,
+        timeout_graceful_shutdown=10,
     )
     # uvicorn stops gracefully on a signal and then raises it once more, for the handler that was there before it.
     for stop in (signal.SIGINT, signal.SIGTERM):
