@@ -18,11 +18,11 @@ from typing import Any, NamedTuple, final
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from vae_tf.errors import ConfigError
 from vae_tf.files import replacing
 from vae_tf.model import VAE
+from vae_tf.progress import progress
 
 __all__ = ["Estimate", "Evaluation", "LogWeights", "active_units", "evaluate", "kl_per_dimension", "log_weights"]
 
@@ -175,7 +175,7 @@ def log_weights(vae: VAE, x: np.ndarray, *, samples: int, seed: int = 0, proposa
     total = np.full(len(x), -np.inf)
     elbo, reconstruction = np.zeros(len(x)), np.zeros(len(x))
     title = f"log p(x), {'importance sampling' if proposal == 'posterior' else 'plain Monte Carlo'}"
-    with tqdm(total=len(x) * samples, desc=title, unit=" samples", unit_scale=True, disable=not verbose) as bar:
+    with progress(len(x) * samples, title, "samples", quiet=not verbose) as bar:
         for index, (rows, batch) in enumerate(_batches(x, _ROWS // chunk)):
             for start in range(0, samples, chunk):
                 count = min(chunk, samples - start)

@@ -7,7 +7,6 @@ from typing import final
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from vae_tf.config import DataConfig
 from vae_tf.errors import DataError
@@ -105,7 +104,7 @@ def gather(parts: Iterable[tuple[str, np.ndarray]], total: int, config: DataConf
     """
     images: list[np.ndarray] = []
     first_name, first_shape = "", ()
-    with tqdm(total=total, desc="reading images", unit="", disable=total <= 1000, delay=0.5) as bar:
+    with progress(total, "reading images", "images", quiet=total <= 1000) as bar:
         for name, part in parts:
             x = _conform(name, part, config.image_size, config.channels)
             if not images:

@@ -90,6 +90,8 @@ class Likelihood(keras.layers.Layer):
         """
         if x.ndim != 4 or tuple(x.shape[1:]) != self.image_shape:
             raise DataError(f"`x` must have the shape [N, {', '.join(map(str, self.image_shape))}], got {list(x.shape)}.")
+        if len(x) == 0:
+            raise DataError("`x` must hold at least one image, got none.")
         if not np.isfinite(x).all():
             raise DataError("`x` must be finite, got NaN or infinity; clean the images first.")
         if x.min() < 0 or x.max() > 1:

@@ -1,0 +1,170 @@
+"""Claims about the estimators of log p(x), on models whose evidence is known."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras as keras
+from oracle import LinearGaussian
+
+from vae_tf import VAE, Bernoulli, ConfigError, DataError, DiagonalNormal, FullNormal, MLPDecoder, MLPEncoder, Normal, StandardNormal
+from vae_tf.evaluate import Estimate, active_units, evaluate, kl_per_dimension, log_weights
+
+D = 2
+ORACLE = LinearGaussian.random(values=6, latent_dim=D)
+
+
+class Identity(keras.layers.Layer):
+    def call(self, inputs):
+        return tf.reshape(inputs, [tf.shape(inputs)[0], np.prod(inputs.shape[1:])])
+
+
+def softplus_inverse(y):
+    return np.log(np.expm1(y - 1e-5))
+
+
+@pytest.fixture(scope="module")
+def linear():
+    """A VAE that is the linear-Gaussian oracle, with its exact posterior: log p(x) is known."""
+    vae = VAE(Identity(), Identity(), FullNormal(D), Normal((6, 1, 1), scale=ORACLE.scale), StandardNormal(D))
+    vae.likelihood.parameters.set_weights([ORACLE.weights.T, ORACLE.loc])
+    w = ORACLE.weights.astype("f8")
+    covariance = np.linalg.inv(np.eye(D) + w.T @ w / ORACLE.scale**2)
+    gain = covariance @ w.T / ORACLE.scale**2  # E[z | x] = gain (x - b)
+    cholesky = np.linalg.cholesky(covariance)
+    # TFP fills the triangle [[a, 0], [b, c]] from the vector (c, b, a), clockwise.
+    triangle = [softplus_inverse(cholesky[1, 1]), cholesky[1, 0], softplus_inverse(cholesky[0, 0])]
+    kernel, bias = np.zeros((6, 5)), np.zeros(5)
+    kernel[:, :D], bias[:D], bias[D:] = gain.T, -gain @ ORACLE.loc, [triangle[1 if i == 1 else i] for i in range(3)]
+    vae.posterior.parameters.set_weights([kernel, bias])
+    vae.compile()
+    return vae
+
+
+@pytest.fixture(scope="module")
+def x():
+    return ORACLE.sample(50).reshape(-1, 6, 1, 1)
+
+
+@pytest.fixture(scope="module")
+def evidence(x):
+    return ORACLE.evidence(x.reshape(-1, 6))
+
+
+def crude(linear):
+    """The same generator under a bad encoder."""
+    vae = VAE(Identity(), Identity(), DiagonalNormal(D), Normal((6, 1, 1), scale=ORACLE.scale), StandardNormal(D))
+    vae.likelihood.set_weights(linear.likelihood.get_weights())
+    kernel, bias = vae.posterior.parameters.get_weights()
+    vae.posterior.parameters.set_weights([0 * kernel, bias])
+    vae.compile()
+    return vae
+
+
+def test_with_the_exact_posterior_one_sample_is_enough(linear, x, evidence):
+    weights = log_weights(linear, x, samples=1)
+    np.testing.assert_allclose(weights.log_likelihood, evidence, atol=1e-3)
+    np.testing.assert_allclose(weights.elbo, evidence, atol=1e-3)
+
+
+def test_importance_sampling_with_a_crude_encoder_and_plain_monte_carlo_both_find_the_evidence(linear, x, evidence):
+    vae = crude(linear)
+    for proposal in ("posterior", "prior"):
+        estimate = log_weights(vae, x, samples=50_000, proposal=proposal).log_likelihood
+        assert np.mean(estimate - evidence) == pytest.approx(0, abs=0.15), proposal
+    assert log_weights(vae, x, samples=500).elbo.mean() < evidence.mean() - 1
+
+
+def test_plain_monte_carlo_is_hopeless_where_the_encoder_needs_one_sample(linear, x, evidence):
+    error = {p: np.abs(log_weights(linear, x, samples=10, proposal=p).log_likelihood - evidence).mean() for p in ("posterior", "prior")}
+    assert error["prior"] > 1000 * error["posterior"]
+
+
+def test_more_samples_raise_the_estimate(linear, x):
+    values = [log_weights(crude(linear), x, samples=s).log_likelihood.mean() for s in (1, 10, 100, 1000)]
+    assert values == sorted(values)
+
+
+def test_the_estimate_does_not_depend_on_how_the_work_is_cut(linear, x, monkeypatch):
+    """Chunks of samples and of images only bound the memory: with the exact posterior all cuts give one answer."""
+    whole = log_weights(linear, x, samples=250).log_likelihood
+    monkeypatch.setattr("vae_tf.evaluate._ROWS", 60)
+    monkeypatch.setattr("vae_tf.evaluate._SAMPLES", 30)
+    np.testing.assert_allclose(log_weights(linear, x, samples=250).log_likelihood, whole, atol=1e-3)
+
+
+def test_memory_is_bounded_whatever_the_number_of_samples(linear, x, monkeypatch):
+    rows = []
+    decode = VAE.decode
+
+    def counted(vae, z):
+        rows.append(int(np.prod(z.shape[:-1])))
+        return decode(vae, z)
+
+    monkeypatch.setattr(VAE, "decode", counted)
+    log_weights(linear, x, samples=5000)
+    assert max(rows) <= 2000
+
+
+def test_equal_seeds_give_equal_numbers(linear, x):
+    vae = crude(linear)
+    first, again, other = (log_weights(vae, x, samples=3, seed=seed).log_likelihood for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_every_image_weighs_the_same():
+    estimate = Estimate.over(np.array([1.0, 2.0, 3.0, 6.0]), "by hand")
+    assert estimate.value == 3
+    assert estimate.standard_error == pytest.approx(np.std([1, 2, 3, 6], ddof=1) / 2)
+
+
+def test_active_units_and_kl_per_dimension_see_a_dead_dimension(linear, x):
+    vae = crude(linear)
+    kernel, bias = vae.posterior.parameters.get_weights()
+    kernel[:, 0] = 1.0  # the mean of the first latent follows the image, the second stays at the prior
+    bias[:] = [0, 0, softplus_inverse(0.5), softplus_inverse(1.0)]
+    vae.posterior.parameters.set_weights([kernel, bias])
+    assert active_units(vae, x) == 1
+    first, second = kl_per_dimension(vae, x)
+    mean = x.reshape(-1, 6).sum(-1)
+    assert first == pytest.approx(np.mean(0.5 * (mean**2 + 0.25 - 1 - np.log(0.25))), rel=1e-3)
+    assert second == pytest.approx(0, abs=1e-4)
+
+
+def tiny_bernoulli():
+    vae = VAE(MLPEncoder(hidden=(4,)), MLPDecoder(hidden=(4,)), DiagonalNormal(2), Bernoulli((6, 5, 1)), StandardNormal(2))
+    vae.compile()
+    return vae
+
+
+def test_an_evaluation_is_written_and_read_by_a_person(binary_images, tmp_path):
+    evaluation = evaluate(tiny_bernoulli(), binary_images, samples=20, prior_images=10, verbose=False)
+    evaluation.write(tmp_path / "evaluation.json")
+    stored = json.loads((tmp_path / "evaluation.json").read_text())
+    likelihood = stored["log_likelihood"]
+    assert likelihood["method"] == "importance sampling, 20 posterior samples per image"
+    assert (likelihood["images"], stored["log_likelihood_prior"]["images"]) == (40, 10)
+    assert stored["elbo"]["value"] == pytest.approx(stored["reconstruction"]["value"] - stored["kl"]["value"])
+    assert stored["bits_per_dimension"]["value"] == pytest.approx(-likelihood["value"] / (30 * np.log(2)))
+    assert f"{likelihood['value']:.3f} +- {likelihood['standard_error']:.3f}" in evaluation.table()
+
+
+def test_a_density_has_no_bits_per_dimension(linear):
+    images = np.random.default_rng(0).random((8, 6, 1, 1)).astype("f4")
+    assert evaluate(linear, images, samples=2, verbose=False).bits_per_dimension is None
+
+
+@pytest.mark.parametrize(
+    ("options", "x", "error", "message"),
+    [
+        ({"samples": 0}, np.zeros((4, 6, 5, 1), "f4"), ConfigError, "`samples` must be at least 1, got 0"),
+        ({"prior_images": 0}, np.zeros((4, 6, 5, 1), "f4"), ConfigError, "`prior_images` must be at least 1, got 0"),
+        ({}, np.full((4, 6, 5, 1), 0.5, "f4"), DataError, "only 0 and 1"),
+        ({}, np.zeros((0, 6, 5, 1), "f4"), DataError, "at least one image"),
+    ],
+)
+def test_refuses(options, x, error, message):
+    with pytest.raises(error, match=message):
+        evaluate(tiny_bernoulli(), x, verbose=False, **options)
