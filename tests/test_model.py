@@ -92,7 +92,7 @@ def test_equal_seeds_give_equal_weights_and_another_seed_others(binary_images):
         vae = tiny(seed=seed)
         vae.compile(keras.optimizers.Adam(0.01))
         vae.fit(binary_images, batch_size=10, shuffle=False, verbose=0)
-        return vae.get_weights()
+        return [variable.numpy() for variable in vae.trainable_variables]
 
     first, again, other = weights(0), weights(0), weights(1)
     assert all(np.array_equal(a, b) for a, b in zip(first, again))

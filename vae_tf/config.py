@@ -198,6 +198,8 @@ def _parse(text: str, where: str) -> Config:
 def _assign(values: dict[str, Any], path: list[str], value: Any, whole: str) -> None:
     *parents, last = path
     for index, part in enumerate(parents):
+        if part in values:
+            values[part] = _named(values[part])
         if not isinstance(values.get(part), dict):
             known = _keys(Config, path[:index])
             raise ConfigError(f"`--set` {whole}: unknown section `{'.'.join(path[: index + 1])}`.{did_you_mean(part, known)}")

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from vae_tf.config import DataConfig
 from vae_tf.errors import DataError
+from vae_tf.progress import progress
 
 __all__ = ["Images", "Raw", "Split", "gather"]
 

@@ -145,7 +145,10 @@ def load(folder: str | Path) -> Run:
     if not (folder / WEIGHTS).exists():
         raise RunError(f"`{folder}` is not complete: {WEIGHTS} is missing; finish it with `python -m vae_tf train ... --resume`.")
     config, summary = configs.read(folder / CONFIG), DataSummary.read(folder / DATA)
-    vae = build(config, summary.image_shape, summary.levels, summary.train // config.training.batch_size)
+    steps_per_epoch = summary.train // config.training.batch_size
+    vae = build(config, summary.image_shape, summary.levels, steps_per_epoch)
+    # Schedules stand where the training ended, so that `vae.evaluate` reports the loss of the end.
+    vae.optimizer.iterations.assign(config.training.epochs * steps_per_epoch)
     try:
         vae.load_weights(folder / WEIGHTS)
     except (OSError, ValueError, KeyError) as error:

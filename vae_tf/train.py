@@ -110,7 +110,7 @@ class _Keeper(keras.callbacks.Callback):
             return 0
         try:
             self.manager.checkpoint.restore(self.manager.latest_checkpoint).assert_consumed()
-        except (tf.errors.OpError, AssertionError) as error:
+        except (tf.errors.OpError, IndexError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise RunError(f"`{self.manager.latest_checkpoint}` is damaged ({reason}); remove it to go on from the one before.") from None
         epochs = int(self.epochs.numpy())

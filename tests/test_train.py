@@ -1,0 +1,203 @@
+"""Claims about runs: complete folders, exact resumption, and nothing lost when something is wrong."""
+
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tf_keras as keras
+
+from vae_tf.config import Config
+from vae_tf.errors import ConfigError, DataError, InterruptedRun, RunError
+from vae_tf.history import COLUMNS
+from vae_tf.run import load
+from vae_tf.schedule import LinearAnneal
+from vae_tf.train import train
+
+
+def config(epochs=3, **training):
+    return Config.from_dict(
+        {
+            "data": {"source": "digits", "binarize": "dynamic"},
+            "model": {"latent_dim": 2, "encoder": {"name": "mlp", "hidden": [8]}, "decoder": {"name": "mlp", "hidden": [8]}},
+            "objective": {"name": "elbo", "warmup_epochs": 2},
+            "training": {"epochs": epochs, "batch_size": 300, "learning_rate": 0.01, **training},
+            "seed": 3,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory):
+    """An uninterrupted run."""
+    return train(config(), tmp_path_factory.mktemp("runs") / "run", verbose=0)
+
+
+def rows(folder):
+    with (folder / "history.csv").open() as file:
+        return [{key: float(value) for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
+def same_weights(first, second):
+    return all(np.array_equal(a, b) for a, b in zip(first.vae.trainable_variables, second.vae.trainable_variables))
+
+
+def test_a_run_folder_is_complete(complete):
+    names = {path.name for path in complete.folder.iterdir()}
+    assert names == {"config.yaml", "data.json", "history.csv", "checkpoints", "tensorboard", "model.weights.h5"}
+    history = rows(complete.folder)
+    assert [row["epoch"] for row in history] == [1, 2, 3]
+    assert set(history[0]) == set(COLUMNS) - {"seconds"}
+
+
+def test_loading_a_run_gives_the_trained_model(complete):
+    loaded = load(complete.folder)
+    assert loaded.config == complete.config
+    np.testing.assert_array_equal(loaded.vae.generate(4, seed=1), complete.vae.generate(4, seed=1))
+    images = complete.test_images()
+    first, second = (run.vae.evaluate(images, verbose=0) for run in (loaded, complete))
+    assert first == second
+
+
+def test_the_same_configuration_gives_the_same_numbers(complete, tmp_path):
+    again = train(config(), tmp_path / "run", verbose=0)
+    assert rows(again.folder) == rows(complete.folder)
+    assert same_weights(again, complete)
+
+
+class StopAfter(keras.callbacks.Callback):
+    """Raises in the middle of the second epoch, after one checkpoint."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.model.optimizer.iterations.numpy() == 6:
+            raise KeyboardInterrupt
+
+
+def test_a_resumed_run_gives_the_numbers_of_an_uninterrupted_one(complete, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    fit = keras.Model.fit
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.Model, "fit", lambda self, *a, callbacks, **k: fit(self, *a, callbacks=[*callbacks, StopAfter()], **k))
+        with pytest.raises(InterruptedRun, match="after 1 complete epochs; go on with the same command and --resume"):
+            train(config(), folder, verbose=0)
+    assert [row["epoch"] for row in rows(folder)] == [1]
+    with pytest.raises(RunError, match="is not complete: model.weights.h5 is missing; finish it"):
+        load(folder)
+    resumed = train(config(), folder, resume=True, verbose=0)
+    assert rows(folder) == rows(complete.folder)
+    assert same_weights(resumed, complete)
+
+
+@pytest.mark.slow
+def test_a_killed_process_resumes_to_the_numbers_of_an_uninterrupted_one(tmp_path):
+    def command(folder, *more):
+        sets = ["training.epochs=6", "training.batch_size=300", "model.encoder.hidden=[8]", "model.decoder.hidden=[8]"]
+        sets += ["training.jit_compile=false", "objective.warmup_epochs=2"]
+        return [sys.executable, "-m", "vae_tf", "train", "digits", "--run", str(folder), *(f"--set={s}" for s in sets), *more]
+
+    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
+    killed = subprocess.Popen(command(tmp_path / "killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while killed.poll() is None and not (tmp_path / "killed" / "checkpoints" / "checkpoint").exists():
+        time.sleep(0.01)
+    os.kill(killed.pid, signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    subprocess.run(command(tmp_path / "killed", "--resume"), check=True, capture_output=True)
+    assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
+    assert same_weights(load(tmp_path / "killed"), load(tmp_path / "whole"))
+
+
+def test_resuming_a_complete_run_changes_nothing(complete):
+    before = {path: path.stat().st_mtime_ns for path in complete.folder.rglob("*") if path.is_file()}
+    train(config(), complete.folder, resume=True, verbose=0)
+    assert before == {path: path.stat().st_mtime_ns for path in complete.folder.rglob("*") if path.is_file()}
+
+
+def test_resuming_where_nothing_was_begun_begins(tmp_path):
+    assert train(config(epochs=2), tmp_path / "run", resume=True, verbose=0).folder.exists()
+
+
+def test_the_learning_rate_is_constant_and_then_falls_to_zero():
+    rate = LinearAnneal(0.5, steps=100, anneal=0.4)
+    assert [float(rate(step)) for step in (0, 60, 80, 100, 101)] == pytest.approx([0.5, 0.5, 0.25, 0, 0])
+    assert float(LinearAnneal(0.5, steps=100, anneal=0)(99)) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"training.batch_size": 5000}, ConfigError, "`training.batch_size` must be in 1..1455"),
+        ({"model.likelihood": "gaussian"}, ConfigError, "`model.likelihood` 'gaussian' does not exist"),
+        ({"data.source": "mnist"}, ConfigError, "`data.source` must be"),
+        ({"data.binarize": "none"}, DataError, "only 0 and 1 for a Bernoulli .*data.binarize=dynamic"),
+        ({"objective.warmup_epochs": 9}, ConfigError, "would end after 9 epochs"),
+    ],
+)
+def test_what_can_not_work_is_refused_before_anything_is_written(changes, error, message, tmp_path):
+    with pytest.raises(error, match=message):
+        train(config().override([f"{key}={value}" for key, value in changes.items()]), tmp_path / "run", verbose=0)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_holds_another_run_is_refused(complete, tmp_path):
+    with pytest.raises(RunError, match="holds a run already; choose another for --run, or continue it with --resume"):
+        train(config(), complete.folder, verbose=0)
+    with pytest.raises(RunError, match=r"another configuration \(training.epochs is 3 there and 4 here\)"):
+        train(config(epochs=4), complete.folder, resume=True, verbose=0)
+    (tmp_path / "precious.txt").write_text("mine")
+    with pytest.raises(RunError, match="exists and is no run folder; .*nothing was changed"):
+        train(config(), tmp_path, verbose=0)
+    assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
+
+
+@pytest.fixture
+def copy(complete, tmp_path):
+    """A copy of the complete run, to be damaged."""
+    return shutil.copytree(complete.folder, tmp_path / "copy")
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: truncate(folder / "model.weights.h5"), "model.weights.h5` is damaged or of another model"),
+        (lambda folder: (folder / "model.weights.h5").write_text("weights"), "model.weights.h5` is damaged or of another model"),
+        (lambda folder: truncate(folder / "data.json"), "data.json` is missing or damaged"),
+        (lambda folder: (folder / "data.json").unlink(), "data.json` is missing or damaged"),
+        (lambda folder: (folder / "config.yaml").unlink(), "is no run folder: config.yaml is missing"),
+        (lambda folder: (folder / "model.weights.h5").unlink(), "is not complete"),
+    ],
+)
+def test_a_damaged_run_is_refused(copy, damage, message):
+    damage(copy)
+    with pytest.raises(RunError, match=message):
+        load(copy)
+
+
+def test_weights_of_another_model_are_refused(copy):
+    configuration = (copy / "config.yaml").read_text()
+    (copy / "config.yaml").write_text(configuration.replace("latent_dim: 2", "latent_dim: 5"))
+    with pytest.raises(RunError, match="damaged or of another model"):
+        load(copy)
+
+
+def test_data_that_changed_are_noticed(copy):
+    summary = (copy / "data.json").read_text()
+    (copy / "data.json").write_text(summary.replace('"train": 1455', '"train": 1454'))
+    with pytest.raises(RunError, match="the images of `digits` are not those of the run: train is 1455, it was 1454"):
+        load(copy).test_images()
+
+
+def test_a_damaged_checkpoint_is_refused_by_name(copy):
+    (copy / "model.weights.h5").unlink()
+    for path in (copy / "checkpoints").glob("*.data-*"):
+        truncate(path)
+    with pytest.raises(RunError, match=r"checkpoints/ckpt-3` is damaged"):
+        train(config(), copy, resume=True, verbose=0)
