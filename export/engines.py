@@ -4,7 +4,7 @@ Every import is made when an engine starts, so that ONNX Runtime runs without Te
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,9 @@ def tensorflow_session(folder: Path) -> Iterator[Call]:
     """Load with the C++ loader, as TensorFlow Serving does: some exports run in Python and can not answer there."""
     import tensorflow as tf
 
-    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        signatures = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(folder)).signature_def
+    with closing(tf.compat.v1.Session(graph=tf.Graph())) as session:
+        with session.graph.as_default():
+            signatures = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(folder)).signature_def
 
         def call(name: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             outputs = {key: info.name for key, info in signatures[name].outputs.items()}
