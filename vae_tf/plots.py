@@ -1,0 +1,225 @@
+"""Pictures from arrays: grids of images as PNG, diagrams as SVG whose ink follows the reader's light or dark colours."""
+
+import io
+from collections.abc import Mapping, Sequence
+from math import ceil, sqrt
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Circle
+from PIL import Image
+
+from vae_tf.files import replacing
+
+__all__ = ["MAX_CLASSES", "image_grid", "kl_bars", "latent_map", "learning_curves", "manifold", "pair_grid", "png", "save_png", "svg"]
+
+#: Ten colours that people with any kind of colour vision can tell apart (Petroff, 2021, arXiv:2107.02270).
+_COLOURS = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
+MAX_CLASSES = len(_COLOURS)
+_BLUE, _ORANGE, _GREY = _COLOURS[0], _COLOURS[6], _COLOURS[3]
+
+_VISIBLE = 56  # pixels: smaller images are enlarged until one side has them
+_GAP, _PAIR_GAP = 2, 14  # pixels between images, and between pairs
+_MID_GREY = 128
+
+_INK = "#010203"  # stands in for the colour of text until `svg` hands the choice to the reader
+_INK_STYLE = "<style>svg{color:#1d2125}@media (prefers-color-scheme:dark){svg{color:#dfe3e8}}</style>"
+_STYLE: dict[Any, Any] = {
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"), _INK),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "font.family": "sans-serif",
+    "font.size": 10.0,
+    "grid.alpha": 0.15,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "vae_tf",  # equal figures give equal bytes
+}
+
+
+def image_grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
+    """Lay images out row by row; small ones are enlarged by a whole factor, without smoothing.
+
+    Args:
+        images: [N, H, W, C] float, N at least 1, C 1 or 3; values are clipped to [0, 1].
+        columns: images per row; None for as many as there are rows.
+
+    Returns:
+        uint8 [height, width, C].
+    """
+    return _lay_out(_visible(images), columns or ceil(sqrt(len(images))), _GAP, _MID_GREY)
+
+
+def pair_grid(left: np.ndarray, right: np.ndarray, columns: int) -> np.ndarray:
+    """Lay pairs of images out row by row, on a transparent ground.
+
+    Args:
+        left: [N, H, W, C] float, N at least 1, C 1 or 3; values are clipped to [0, 1].
+        right: like `left`.
+        columns: pairs per row.
+
+    Returns:
+        uint8 [height, width, 4], RGBA.
+    """
+    pairs = np.stack([_lay_out(pair, 2, _GAP, _MID_GREY) for pair in np.stack([_visible(left), _visible(right)], axis=1)])
+    opaque = np.full((*pairs.shape[:3], 4), 255, np.uint8)
+    opaque[..., :3] = pairs
+    return _lay_out(opaque, columns, _PAIR_GAP, 0)
+
+
+def png(image: np.ndarray) -> bytes:
+    """Return an image, uint8 [height, width, C] with C 1, 3 or 4, as a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def save_png(path: str | Path, image: np.ndarray) -> None:
+    """Write an image, uint8 [height, width, C] with C 1, 3 or 4, as a PNG file; its folder is created if missing."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(png(image))
+
+
+@matplotlib.rc_context(_STYLE)
+def svg(figure: Figure) -> bytes:
+    """Return a figure as an SVG file with a transparent ground; its ink is dark or light, as the reader's screen asks."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", dpi=200, transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    text = buffer.getvalue().replace(_INK, "currentColor").replace("<defs>", f"{_INK_STYLE}<defs>", 1)
+    return text[text.index("<svg") :].encode()
+
+
+@matplotlib.rc_context(_STYLE)
+def learning_curves(rows: Sequence[Mapping[str, float]]) -> Figure:
+    """Draw ELBO, reconstruction and KL by epoch, of training and validation images.
+
+    The ELBO's axis is fitted to all epochs but the first tenth, whose steep rise would flatten everything after it.
+
+    Args:
+        rows: at least one; `epoch`, and `elbo`, `reconstruction` and `kl` in nats per image, with and without `val_`.
+    """
+    figure = Figure(figsize=(8.6, 3.2), layout="constrained")
+    wide, middle, right = figure.subplots(1, 3, width_ratios=(1.5, 1, 1))
+    epochs = [row["epoch"] for row in rows]
+    marker = "o" if len(rows) < 10 else None
+    for axes, name, title in ((wide, "elbo", "ELBO"), (middle, "reconstruction", "Reconstruction"), (right, "kl", "KL")):
+        axes.plot(epochs, [row[name] for row in rows], color=_BLUE, marker=marker, label="training")
+        axes.plot(epochs, [row[f"val_{name}"] for row in rows], color=_ORANGE, linestyle="--", marker=marker, label="validation")
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid()
+    settled = [row[name] for row in rows[len(rows) // 10 :] for name in ("elbo", "val_elbo")]
+    margin = 0.05 * (max(settled) - min(settled)) or 1.0
+    wide.set_ylim(min(settled) - margin, max(settled) + margin)
+    wide.set_ylabel("nats per image")
+    wide.legend(loc="lower right")
+    return figure
+
+
+@matplotlib.rc_context(_STYLE)
+def kl_bars(kl: np.ndarray, active: int) -> Figure:
+    """Draw the KL of each latent dimension, the largest first.
+
+    Args:
+        kl: [D] nats per image.
+        active: how many of them, the largest, are marked as active.
+    """
+    figure = Figure(figsize=(8.6, 2.8), layout="constrained")
+    axes = figure.subplots()
+    order, ranks = np.argsort(-kl, kind="stable"), np.arange(len(kl))
+    axes.bar(ranks[:active], kl[order][:active], color=_BLUE, label=f"active ({active})")
+    if active < len(kl):
+        axes.bar(ranks[active:], kl[order][active:], color="none", edgecolor=_GREY, hatch="////", label=f"not active ({len(kl) - active})")
+    if len(kl) <= 50:
+        axes.set_xticks(ranks, [str(dimension + 1) for dimension in order], fontsize=8 if len(kl) > 25 else 10)
+    axes.set_xlim(-0.6, max(len(kl), 8) - 0.4)
+    axes.set_xlabel("latent dimension")
+    axes.set_ylabel("KL, nats per image")
+    axes.grid(axis="y")
+    axes.legend(loc="upper right")
+    return figure
+
+
+@matplotlib.rc_context(_STYLE)
+def manifold(images: np.ndarray, coordinates: np.ndarray) -> Figure:
+    """Draw decoded images at the places of their latents.
+
+    Args:
+        images: [side, side, H, W, C] float, rows from the largest z_2 down, columns from the smallest z_1 up; values are clipped to [0, 1].
+        coordinates: [side], ascending: the values that both z_1 and z_2 take.
+    """
+    side = len(coordinates)
+    height, width = images.shape[2:4]
+    canvas = _lay_out(_bytes(images.reshape(-1, *images.shape[2:])), side, 0, 0)
+    figure = Figure(figsize=(7.2, 7.0), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(np.broadcast_to(canvas, (*canvas.shape[:2], 3)), interpolation="none", extent=(0, side, 0, side), aspect=height / width)
+    whole = [value for value in range(-4, 5) if coordinates[0] <= value <= coordinates[-1]]
+    centres = np.interp(whole, coordinates, np.arange(side) + 0.5)
+    axes.set_xticks(centres, [str(value) for value in whole])
+    axes.set_yticks(centres, [str(value) for value in whole])
+    _name_latents(axes)
+    return figure
+
+
+@matplotlib.rc_context(_STYLE)
+def latent_map(means: np.ndarray, labels: np.ndarray | None = None, names: Sequence[str] | None = None) -> Figure:
+    """Draw encoded images as points, coloured by class, with the circles of one and two prior standard deviations.
+
+    Args:
+        means: [N, 2].
+        labels: int [N], at most `MAX_CLASSES` different ones; None for one colour.
+        names: the name of each label; None for the label itself.
+    """
+    figure = Figure(figsize=(8.0, 7.0), layout="constrained")
+    axes = figure.subplots()
+    classes, members = np.unique(np.zeros(len(means), int) if labels is None else labels, return_inverse=True)
+    axes.scatter(means[:, 0], means[:, 1], s=6, c=np.array(_COLOURS)[members], alpha=0.8, linewidths=0, rasterized=True)
+    for radius in (1, 2):
+        axes.add_patch(Circle((0, 0), radius, fill=False, edgecolor=_INK, linestyle=":", linewidth=1.2))
+        axes.annotate(rf"${radius}\sigma$", (0, -radius), ha="center", va="top", fontsize=9)
+    if labels is not None:
+        shown = [names[label] if names else str(label) for label in classes]
+        for index, name in enumerate(shown):
+            place = np.median(means[members == index], axis=0)
+            box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": _COLOURS[index], "alpha": 0.85}
+            axes.annotate(name, place, ha="center", va="center", fontsize=9, color="black", bbox=box)
+        dots = [Line2D([], [], linestyle="", marker="o", color=_COLOURS[index]) for index in range(len(classes))]
+        figure.legend(dots, shown, loc="outside right upper")
+    reach = 1.05 * max(2.4, float(np.abs(means).max()))
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    axes.grid()
+    _name_latents(axes)
+    return figure
+
+
+def _name_latents(axes: Axes) -> None:
+    axes.set_xlabel("$z_1$")
+    axes.set_ylabel("$z_2$", rotation=0, labelpad=8)
+
+
+def _bytes(images: np.ndarray) -> np.ndarray:
+    return np.rint(np.clip(images, 0, 1) * 255).astype(np.uint8)
+
+
+def _visible(images: np.ndarray) -> np.ndarray:
+    factor = max(1, ceil(_VISIBLE / max(images.shape[1:3])))
+    return _bytes(images).repeat(factor, axis=1).repeat(factor, axis=2)
+
+
+def _lay_out(tiles: np.ndarray, columns: int, gap: int, ground: int) -> np.ndarray:
+    """Place tiles, uint8 [N, H, W, C], row by row on a canvas of the grey level `ground`."""
+    count, height, width, channels = tiles.shape
+    columns = min(columns, count)
+    down, right = height + gap, width + gap
+    canvas = np.full((ceil(count / columns) * down - gap, columns * right - gap, channels), ground, np.uint8)
+    for index, tile in enumerate(tiles):
+        row, column = divmod(index, columns)
+        canvas[row * down :, column * right :][:height, :width] = tile
+    return canvas
