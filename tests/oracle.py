@@ -54,4 +54,4 @@ class LinearGaussian:
         likelihood = tfd.MultivariateNormalDiag(
             tf.linalg.matvec(self.weights.astype("f8"), z) + self.loc, np.full(len(self.loc), self.scale, "f8")
         )
-        return Draw(tf.constant(x), z, q.log_prob(z), prior.log_prob(z), likelihood.log_prob(x.astype("f8")))
+        return Draw(tf.constant(x), z, q.log_prob(z), q.log_prob(z), prior.log_prob(z), likelihood.log_prob(x.astype("f8")))

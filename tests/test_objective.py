@@ -58,7 +58,8 @@ def test_warm_up_raises_the_weight_linearly_and_stays():
 
 
 def test_weight_multiplies_the_divergence_only():
-    draw = Draw(None, None, log_q=tf.constant([[3.0]]), log_prior=tf.constant([[1.0]]), log_likelihood=tf.constant([[-10.0]]))
+    log_q = tf.constant([[3.0]])
+    draw = Draw(None, None, log_q, log_q, log_prior=tf.constant([[1.0]]), log_likelihood=tf.constant([[-10.0]]))
     assert float(Elbo(weight=5.0)(draw, STEP)[0]) == -10 - 5 * 2
 
 
@@ -68,9 +69,35 @@ def test_weight_multiplies_the_divergence_only():
         (lambda: Elbo(weight=-1.0), "`weight` must be at least 0, got -1.0"),
         (lambda: Elbo(samples=0), "`samples` must be at least 1, got 0"),
         (lambda: Elbo(warmup_steps=-5), "`warmup_steps` must be at least 0, got -5"),
+        (lambda: Elbo(gradient="score"), "`gradient` must be .path. or .total., got .score."),
         (lambda: ImportanceWeighted(samples=0), "`samples` must be at least 1, got 0"),
     ],
 )
 def test_refuses(make, message):
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def encoder_gradient(gradient, loc, seed):
+    """d ELBO / d loc of one draw from N(loc, exact posterior covariance), for the first image."""
+    exact = MODEL.posterior(X[:1])
+    loc = tf.Variable(loc)
+    with tf.GradientTape() as tape:
+        q, held = (tfd.MultivariateNormalTriL(value, exact.scale_tril) for value in (loc, tf.stop_gradient(loc)))
+        draw = MODEL.draw(X[:1], q, samples=1, seed=seed)
+        bound = Elbo(gradient=gradient)(draw._replace(log_q_path=held.log_prob(draw.z)), STEP)
+    return tape.gradient(bound, loc).numpy()[0]
+
+
+def test_the_path_gradient_has_no_noise_at_the_exact_posterior_and_the_total_gradient_has():
+    loc = MODEL.posterior(X[:1]).mean()
+    path, total = ([encoder_gradient(kind, loc, seed) for seed in range(20)] for kind in ("path", "total"))
+    np.testing.assert_allclose(path, 0, atol=1e-5)
+    assert np.std(total) > 0.1
+
+
+def test_path_and_total_gradients_agree_on_average():
+    loc = MODEL.posterior(X[:1]).mean() + 0.2
+    path, total = (np.array([encoder_gradient(kind, loc, seed) for seed in range(400)]) for kind in ("path", "total"))
+    assert np.all(np.abs(path.mean(0)) > 0.2)
+    np.testing.assert_array_less(np.abs(path.mean(0) - total.mean(0)), 4 * np.std(total, 0) / np.sqrt(400))

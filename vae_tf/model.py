@@ -81,8 +81,10 @@ class VAE(keras.Model):
             samples: S per image.
             seed: int32 [2], stateless.
         """
-        z, log_q = self.encode(x).experimental_sample_and_log_prob(samples, seed=seed)
-        return Draw(x, z, log_q, self.prior.log_prob(z), self.decode(z).log_prob(x))
+        features = self.encoder(x)
+        z, log_q = self.posterior(features).experimental_sample_and_log_prob(samples, seed=seed)
+        log_q_path = self.posterior.held(features).log_prob(z)
+        return Draw(x, z, log_q, log_q_path, self.prior.log_prob(z), self.decode(z).log_prob(x))
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """Return the reconstruction, the mean of p(x | z) at the mean of q(z | x), [B, H, W, C]."""

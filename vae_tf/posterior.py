@@ -47,6 +47,10 @@ class Posterior(keras.layers.Layer):
         """
         return self.distribution(self.parameters(features))
 
+    def held(self, features: tf.Tensor) -> tfd.Distribution:
+        """Return q(z | x) with its parameters as constants: a log density whose gradient flows through z alone."""
+        return self.distribution(tf.stop_gradient(self.parameters(features)))
+
 
 @final
 class DiagonalNormal(Posterior):
