@@ -183,7 +183,6 @@ def latent_map(means: np.ndarray, labels: np.ndarray | None = None, names: Seque
     axes.scatter(means[:, 0], means[:, 1], s=6, c=np.array(_COLOURS)[members], alpha=0.8, linewidths=0, rasterized=True)
     for radius in (1, 2):
         axes.add_patch(Circle((0, 0), radius, fill=False, edgecolor=_INK, linestyle=":", linewidth=1.2))
-        axes.annotate(rf"${radius}\sigma$", (0, -radius), ha="center", va="top", fontsize=9)
     if labels is not None:
         shown = [names[label] if names else str(label) for label in classes]
         for index, name in enumerate(shown):

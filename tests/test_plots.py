@@ -1,0 +1,106 @@
+"""Pictures from arrays."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vae_tf import plots
+
+ROWS = [
+    {"epoch": e, "elbo": -9.0 / e, "val_elbo": -10.0 / e, "kl": 1.0, "val_kl": 1.0, "reconstruction": -8.0 / e, "val_reconstruction": -9.0}
+    for e in (1, 2)
+]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_saved_grid_shows_every_image_enlarged_without_smoothing(tmp_path, channels):
+    images = np.random.default_rng(0).random((5, 8, 8, channels))
+    plots.save_png(tmp_path / "new" / "grid.png", plots.image_grid(images, columns=3))
+    with Image.open(tmp_path / "new" / "grid.png") as file:
+        assert file.mode == {1: "L", 3: "RGB"}[channels]
+        grid = np.asarray(file).reshape(2 * 56 + 2, 3 * 56 + 4, channels)
+    for index, image in enumerate(images):
+        top, left = index // 3 * 58, index % 3 * 58
+        np.testing.assert_array_equal(grid[top : top + 56 : 7, left : left + 56 : 7], np.rint(image * 255))
+        np.testing.assert_array_equal(grid[top + 6 : top + 56 : 7, left + 6 : left + 56 : 7], np.rint(image * 255))
+
+
+def test_a_grid_is_as_square_as_the_number_of_images_allows():
+    assert plots.image_grid(np.zeros((9, 60, 60, 1))).shape == (184, 184, 1)
+    assert plots.image_grid(np.zeros((1, 60, 60, 1))).shape == (60, 60, 1)
+
+
+def test_values_beyond_black_and_white_are_clipped():
+    grid = plots.image_grid(np.array([-0.5, 0.0, 1.0, 7.0]).reshape(1, 2, 2, 1))
+    assert grid[0, 0, 0] == grid[0, -1, 0] == 0
+    assert grid[-1, 0, 0] == grid[-1, -1, 0] == 255
+
+
+def test_a_pair_is_left_and_right_and_pairs_are_apart():
+    left, right = np.full((3, 60, 60, 1), 0.2), np.full((3, 60, 60, 1), 0.8)
+    grid = plots.pair_grid(left, right, columns=2)
+    assert tuple(grid[0, 0]) == (51, 51, 51, 255)
+    assert tuple(grid[0, 121]) == (204, 204, 204, 255)
+    assert grid[0, 122, 3] == 0, "between pairs the ground is transparent"
+    assert grid[-1, -1, 3] == 0, "there is no fourth pair"
+
+
+def test_learning_curves_are_in_nats_and_tell_training_from_validation():
+    figure = plots.learning_curves(ROWS)
+    elbo = figure.axes[0]
+    assert elbo.get_ylabel() == "nats per image"
+    assert [line.get_label() for line in elbo.lines] == ["training", "validation"]
+    assert elbo.lines[0].get_linestyle() != elbo.lines[1].get_linestyle()
+    np.testing.assert_allclose(elbo.lines[1].get_ydata(), [-10, -5])
+    assert [axes.get_title() for axes in figure.axes] == ["ELBO", "Reconstruction", "KL"]
+
+
+def test_the_kl_is_sorted_and_keeps_the_number_of_its_dimension():
+    axes = plots.kl_bars(np.array([0.1, 2.0, 0.0, 1.0]), active=2).axes[0]
+    assert [bar.get_height() for bar in axes.patches] == [2.0, 1.0, 0.1, 0.0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "4", "1", "3"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["active (2)", "not active (2)"]
+    assert not any(bar.get_hatch() for bar in axes.patches[:2])
+    assert all(bar.get_hatch() for bar in axes.patches[2:])
+
+
+def test_the_manifold_has_large_z2_on_top():
+    images = np.zeros((2, 2, 3, 4, 1))
+    images[0, 1] = 1.0
+    axes = plots.manifold(images, np.array([-1.0, 1.0])).axes[0]
+    shown = axes.images[0].get_array()
+    assert shown[:3, 4:].min() == 255
+    assert axes.images[0].origin == "upper"
+    assert axes.get_ylim()[0] < axes.get_ylim()[1]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["-1", "0", "1"]
+
+
+def test_the_map_names_classes_in_a_legend_and_in_place():
+    means, labels = np.array([[0.0, 1.0], [0.0, 3.0], [-1.0, 0.0]]), np.array([4, 4, 1])
+    figure = plots.latent_map(means, labels, ["a", "b", "c", "d", "e"])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["b", "e"]
+    assert {text.get_text(): text.xy for text in figure.axes[0].texts} == {"b": (-1, 0), "e": (0, 2)}
+    assert len({tuple(colour) for colour in figure.axes[0].collections[0].get_facecolors()}) == 2
+
+
+def test_the_map_of_unlabelled_images_has_one_colour_and_no_legend():
+    figure = plots.latent_map(np.zeros((3, 2)))
+    assert not figure.legends
+    assert len({tuple(colour) for colour in figure.axes[0].collections[0].get_facecolors()}) == 1
+
+
+def test_a_diagram_is_the_same_bytes_each_time_and_follows_the_page_in_light_and_dark():
+    drawn = plots.svg(plots.learning_curves(ROWS))
+    assert drawn == plots.svg(plots.learning_curves(ROWS))
+    assert drawn.startswith(b"<svg")
+    assert b"currentColor" in drawn
+    assert b"prefers-color-scheme:dark" in drawn
+    assert b"#000000" not in drawn, "nothing is drawn in a black that vanishes on a dark page"
+
+
+def test_drawing_leaves_matplotlibs_settings_alone():
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    plots.svg(plots.kl_bars(np.ones(3), active=3))
+    assert dict(matplotlib.rcParams) == before

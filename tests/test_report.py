@@ -1,0 +1,196 @@
+"""The report of a run."""
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from vae_tf.config import Config
+from vae_tf.errors import RunError
+from vae_tf.evaluate import evaluate
+from vae_tf.report import manifold, write_report
+from vae_tf.run import EVALUATION, HISTORY
+from vae_tf.train import train
+
+ALBUM = ["Learning curves", "Reconstructions", "Samples from the prior", "Interpolations", "What each latent dimension carries"]
+PLANE = ["The manifold", "The map of test images"]
+
+
+class Page(HTMLParser):
+    """The headings and the attributes of the pictures, section by section; and every address on the page."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.sections, self.addresses, self._heading = [], [], False
+        self.text = path.read_text()
+        self.feed(self.text)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.addresses += [value for name, value in attrs.items() if name in ("src", "href", "srcset", "data", "action", "poster")]
+        self._heading = tag == "h2"
+        if tag == "section":
+            self.sections.append(["", []])
+        if tag == "img":
+            self.sections[-1][1].append(attrs)
+
+    def handle_data(self, text):
+        if self._heading:
+            self.sections[-1][0] = text
+        self._heading = False
+
+
+def trained(folder, latent_dim=3, channels=1, labels=True):
+    rng = np.random.default_rng(0)
+    x = rng.random((60, 6, 5, channels)).astype(np.float32)
+    arrays = {"x": x, "y": rng.integers(0, 3, 60)} if labels else {"x": x}
+    np.savez(folder / "images.npz", **arrays)
+    body = {"name": "mlp", "hidden": [8]}
+    values = {
+        "data": {"source": f"npz:{folder / 'images.npz'}"},
+        "model": {"latent_dim": latent_dim, "encoder": body, "decoder": body, "likelihood": "normal"},
+        "training": {"epochs": 1, "batch_size": 16},
+    }
+    return train(Config.from_dict(values), folder / "run", verbose=0)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("grey"))
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("plane"), latent_dim=2, channels=3)
+
+
+@pytest.fixture(scope="module")
+def page(run):
+    return Page(write_report(run, run.images()))
+
+
+def test_it_is_written_into_the_run_folder(run, page):
+    assert (run.folder / "report.html").read_text() == page.text
+
+
+def test_it_needs_nothing_but_itself(page):
+    assert len(page.addresses) == len(ALBUM)
+    assert all(address.startswith("data:image/") for address in page.addresses)
+    for address in page.addresses:
+        content = base64.b64decode(address.partition(",")[2])
+        assert not re.search(rb"""(href|src)=["'](?!#|data:)|@import|url\((?!#)""", content)
+    assert not re.search(r"<script|<link|@import|url\(", page.text)
+    assert "default-src 'none'" in page.text, "the browser is told to fetch nothing"
+
+
+def test_every_section_has_one_picture_that_is_described(page):
+    (numbers, none), *sections = page.sections
+    assert (numbers, none) == ("Numbers on test images", [])
+    assert [title for title, _ in sections] == ALBUM
+    for _, pictures in sections:
+        assert len(pictures) == 1
+        assert len(pictures[0]["alt"]) > 20
+
+
+def test_a_model_of_two_latents_also_shows_its_plane(plane):
+    page = Page(write_report(plane, plane.images()))
+    assert [title for title, _ in page.sections[1:]] == ALBUM + PLANE
+    assert "coloured by its label" in page.text
+
+
+def test_unlabelled_images_get_a_map_of_one_colour(tmp_path):
+    run = trained(tmp_path, latent_dim=2, labels=False)
+    page = Page(write_report(run, run.images()))
+    assert page.sections[-1][0] == PLANE[1]
+    assert "coloured" not in page.text
+
+
+def test_colour_images_are_shown_in_colour(plane):
+    page = Page(write_report(plane, plane.images()))
+    for title, pictures in page.sections[2:5]:
+        with Image.open(io.BytesIO(base64.b64decode(pictures[0]["src"].partition(",")[2]))) as image:
+            red, green, _ = (np.asarray(image.getchannel(band)) for band in "RGB")
+        assert not np.array_equal(red, green), title
+
+
+def test_reconstructions_show_every_class(tmp_path):
+    """20 pairs of 3 classes, their grey value being their label: every class comes up 6 or 7 times."""
+    run = trained(tmp_path)
+    images = run.images()
+    values = np.arange(3, dtype=np.float32) / 2
+    x, y = np.repeat(values, 20).reshape(60, 1, 1, 1) * np.ones((1, 6, 5, 1), np.float32), np.repeat(np.arange(3), 20)
+    object.__setattr__(images, "test", type(images.test)(x, y))
+    page = Page(write_report(run, images, tmp_path / "elsewhere.html"))
+    with Image.open(io.BytesIO(base64.b64decode(page.sections[2][1][0]["src"].partition(",")[2]))) as image:
+        pixels = np.asarray(image)
+    lefts = pixels[0 :: 60 + 14, :: 2 * 50 + 2 + 14, 0]
+    assert lefts.shape == (4, 5)
+    np.testing.assert_array_equal(lefts.ravel(), np.resize([0, 128, 255], 20))
+
+
+def test_the_corners_of_the_manifold_are_the_decoded_quantiles(plane):
+    images, coordinates = manifold(plane.vae)
+    low, high = NormalDist().inv_cdf(0.02), NormalDist().inv_cdf(0.98)
+    np.testing.assert_allclose(coordinates[[0, -1]], [low, high], rtol=1e-6)
+    for row, column, z in ((0, 0, (low, high)), (0, -1, (high, high)), (-1, 0, (low, low)), (-1, -1, (high, low))):
+        expected = plane.vae.decode(tf.constant([z], tf.float32)).mean().numpy()[0]
+        np.testing.assert_allclose(images[row, column], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_without_an_evaluation_it_says_how_to_get_one(run, page):
+    assert f"python -m vae_tf evaluate {run.folder}" in page.text
+    assert "±" not in page.text
+
+
+def test_an_evaluation_is_shown_with_its_errors_and_method(tmp_path):
+    run = trained(tmp_path)
+    evaluation = evaluate(run.vae, run.test_images(), samples=3, verbose=False)
+    evaluation.write(run.folder / EVALUATION)
+    text = write_report(run, run.images()).read_text()
+    assert f"{evaluation.elbo.value:.2f} ± {evaluation.elbo.standard_error:.2f} nats" in text
+    assert "importance sampling, 3 posterior samples per image; 6 test images" in text
+    assert "python -m vae_tf evaluate" not in text
+    assert "bits per dimension" not in text, "a density has no bits"
+
+
+def test_equal_seeds_give_equal_pages_and_other_seeds_other_pictures(run, page, tmp_path):
+    assert write_report(run, run.images(), tmp_path / "same.html").read_text() == page.text
+    other = Page(write_report(run, run.images(), tmp_path / "other.html", seed=1))
+    same = [a["src"] == b["src"] for (_, [a]), (_, [b]) in zip(page.sections[1:], other.sections[1:])]
+    assert same == [True, False, False, False, True]
+
+
+def test_names_from_the_configuration_cannot_become_markup(tmp_path):
+    (folder := tmp_path / "<b>&").mkdir()
+    run = trained(folder)
+    text = write_report(run, run.images()).read_text()
+    assert "<b>" not in text
+    assert "&lt;b&gt;&amp;" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (EVALUATION, "{", "evaluation.json` is damaged .*; remove it, or evaluate again"),
+        (EVALUATION, "{}", "evaluation.json` is damaged"),
+        (HISTORY, "epoch\n1\n", "is no history"),
+        (HISTORY, None, "history.csv` is missing or empty; restore it or train again"),
+    ],
+)
+def test_a_damaged_run_is_refused_and_the_old_report_stays(tmp_path, name, content, message):
+    run = trained(tmp_path)
+    (run.folder / "report.html").write_text("old")
+    (run.folder / name).unlink(missing_ok=True)
+    if content is not None:
+        (run.folder / name).write_text(content)
+    before = sorted(run.folder.iterdir())
+    with pytest.raises(RunError, match=message):
+        write_report(run, run.images())
+    assert (run.folder / "report.html").read_text() == "old"
+    assert sorted(run.folder.iterdir()) == before
