@@ -51,22 +51,22 @@ def next_version(folder: Path) -> int:
 
 @contextmanager
 def unfinished(folder: Path) -> Iterator[Path]:
-    """Yield a new hidden folder inside MODELS/NAME; whatever is left of it at the end is removed, and MODELS/NAME too if it is empty.
+    """Yield a new hidden folder inside MODELS/NAME; whatever is left of it at the end is removed, and so are
+    the folders that were created for it, if they are empty.
 
     Args:
         folder: MODELS/NAME; created if missing.
     """
-    missing = [path for path in (folder.parent, folder) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    temporary = folder / f".tmp-{uuid.uuid4().hex[:12]}"
+    temporary.mkdir(parents=True)
     for path in missing:
         path.chmod(0o755)
-    temporary = folder / f".tmp-{uuid.uuid4().hex[:12]}"
-    temporary.mkdir()
     try:
         yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        for path in reversed(missing):
+        for path in missing:
             with suppress(OSError):
                 path.rmdir()  # only if it is empty
 

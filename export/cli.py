@@ -14,11 +14,23 @@ __all__ = ["main"]
 FAILURE, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 
+class _SamePath(click.Context):
+    """Of a command that has no name of its own."""
+
+    @property
+    def command_path(self) -> str:
+        return self.parent.command_path if self.parent else super().command_path
+
+
+class _Export(click.Command):
+    context_class = _SamePath
+
+
 class _Group(click.Group):
     """Takes anything that is no subcommand as an export, and answers what went wrong in one line, without a traceback."""
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        return super().resolve_command(ctx, args if args[0] in self.commands else ["run", *args])
+        return super().resolve_command(ctx, args) if args[0] in self.commands else ("", run, args)
 
     def invoke(self, ctx: click.Context) -> None:
         try:
@@ -29,7 +41,7 @@ class _Group(click.Group):
         except VaeTfError as error:
             code, message = BAD_INPUT, str(error)
         except OSError as error:
-            code, message = FAILURE, f"{error.strerror}: {error.filename}"
+            code, message = FAILURE, f"{error.filename or 'file'}: {error.strerror or error}."
         except KeyboardInterrupt:
             code, message = INTERRUPTED, "interrupted by the user; no version was written."
         click.echo(f"error: {message}", err=True)
@@ -48,7 +60,7 @@ def main() -> None:
     """
 
 
-@main.command(hidden=True)
+@click.command(cls=_Export)
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("models", type=click.Path(path_type=Path))
 @click.option("--name", required=True, help="Name of the model.")

@@ -13,6 +13,7 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from export.errors import ConversionError
 from export.manifest import Signature, Tensor
 from vae_tf import Generator
 
@@ -29,6 +30,9 @@ def save(generator: Generator, folder: Path) -> None:
     Args:
         generator: of a trained model.
         folder: where to write.
+
+    Raises:
+        ConversionError: TensorFlow can not write it.
     """
     z = tf.TensorSpec([None, generator.noise_dim], tf.float32, name="z")
     seed = tf.TensorSpec([None], tf.int32, name="seed")
@@ -97,7 +101,11 @@ def _save(generator: Generator, folder: Path, signatures: dict[str, tf.types.exp
     # Only the variables are attributes: a Keras layer would bring its own functions and metadata along.
     module = tf.Module(name="generator")
     module.weights = generator.variables
-    tf.saved_model.save(module, str(folder), signatures=signatures)
+    try:
+        tf.saved_model.save(module, str(folder), signatures=signatures)
+    except tf.errors.OpError as error:  # TensorFlow's own way to say that the disk is full
+        reason = error.message.rpartition("}} ")[2]  # after the name of the node
+        raise ConversionError(f"saved_model: it can not be written: {' '.join(reason.split())}") from None
     (folder / "assets").rmdir()  # made by TensorFlow, always empty here
 
 

@@ -76,7 +76,7 @@ def verify(form: str, folder: Path, signatures: tuple[str, ...], source: dict[st
     Raises:
         VerificationError: the format does not load, fails, or differs from the source by more than the tolerance.
     """
-    found = dict.fromkeys((_OUTPUT[signature] for signature in signatures), 0.0)
+    found: dict[str, float] = {}
     for key, answer in _answers(form, folder, signatures, source).items():
         engine, probe, _, output = key.split("/")
         measure = _MEASURES[output]
@@ -86,11 +86,9 @@ def verify(form: str, folder: Path, signatures: tuple[str, ...], source: dict[st
                 f"{form}: `{output}` of {engine} is not the source's: "
                 f"the {measure.words} is {distance:.2g} at {probe}, above {measure.tolerance:g}."
             )
-        found[output] = max(found[output], distance)
-    return {
-        output: Parity(largest=value, tolerance=_MEASURES[output].tolerance, measure=_MEASURES[output].words)
-        for output, value in found.items()
-    }
+        found[output] = max(found.get(output, 0.0), distance)
+    outputs = [_OUTPUT[signature] for signature in signatures]
+    return {name: Parity(largest=found[name], tolerance=_MEASURES[name].tolerance, measure=_MEASURES[name].words) for name in outputs}
 
 
 def _answers(form: str, folder: Path, signatures: tuple[str, ...], source: dict[str, Probe]) -> dict[str, np.ndarray]:

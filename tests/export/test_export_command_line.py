@@ -60,7 +60,7 @@ def test_bad_input_is_answered_in_words(run_folder: Path, exported: Path, argume
 def test_a_disk_error_is_one_line_and_a_failure(run_folder: Path, tmp_path: Path):
     result = run(run_folder, "/proc/models", "--name", "digits")
     assert result.exit_code == 1
-    assert result.stderr.splitlines()[-1] == "error: No such file or directory: /proc/models"
+    assert result.stderr.splitlines()[-1] == "error: /proc/models: No such file or directory."
 
 
 def test_an_interruption_says_that_nothing_was_written(run_folder: Path, exported: Path, monkeypatch: pytest.MonkeyPatch):

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, saved_model_pb2
 from tensorflow.python.framework import op_def_registry
 
-from export import saved_model
+from export import ConversionError, saved_model
 from export.engines import Call, tensorflow_function, tensorflow_session
 from export.warmup import read_requests
 from vae_tf.generator import Generator, noise
@@ -146,6 +146,15 @@ def test_the_warm_up_file_holds_one_request_per_signature(exported: Path, call: 
     for name, inputs in requests:
         (output,) = call(name, inputs).values()
         assert len(output) == 1
+
+
+def test_a_full_disk_is_said_in_one_line(generator: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(*args: object, **kwargs: object) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "{{function_node x}} variables/part; No space left on device")
+
+    monkeypatch.setattr(tf.saved_model, "save", fail)
+    with pytest.raises(ConversionError, match="^saved_model: it can not be written: variables/part; No space left on device$"):
+        saved_model.save(generator, tmp_path)
 
 
 @pytest.mark.parametrize("network", ["mlp", "conv"])
