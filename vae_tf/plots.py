@@ -31,6 +31,7 @@ _INK = "#010203"  # stands in for the colour of text until `svg` hands the choic
 _INK_STYLE = "<style>svg{color:#1d2125}@media (prefers-color-scheme:dark){svg{color:#dfe3e8}}</style>"
 _STYLE: dict[Any, Any] = {
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"), _INK),
+    "axes.axisbelow": True,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "font.family": "sans-serif",
