@@ -143,6 +143,10 @@ class VAE(keras.Model):
         """What Keras resets at the start of each epoch and evaluation."""
         return list(self.trackers.values())
 
+    def get_config(self) -> dict[str, Any]:
+        """Return the seed. The pieces are not in it: a run folder rebuilds them from its configuration, never from code in a file."""
+        return {"seed": self.seed}
+
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Take one step up the objective's bound and return the running metrics."""
         x, _, weight = keras.utils.unpack_x_y_sample_weight(data)
