@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 
@@ -39,6 +39,7 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+@final
 class Tensor(_Frozen):
     """A named tensor: its dtype (`float32`, `int32`, `string`) and its shape, -1 where any size goes."""
 
@@ -54,6 +55,7 @@ class Tensor(_Frozen):
         return f"{self.dtype} [{', '.join('batch' if size == -1 else str(size) for size in self.shape)}]"
 
 
+@final
 class Signature(_Frozen):
     """One function of the model: named inputs to named outputs."""
 
@@ -65,6 +67,7 @@ class Signature(_Frozen):
         return " -> ".join(sides)
 
 
+@final
 class GeneratorSpec(_Frozen):
     """The generator: noise [B, latent_dim] to images [B, H, W, C] in `value_range`."""
 
@@ -74,6 +77,7 @@ class GeneratorSpec(_Frozen):
     noise: str = "z ~ N(0, I)"
 
 
+@final
 class Parity(_Frozen):
     """How far an output was from the source, at most, over all probes.
 
@@ -88,6 +92,7 @@ class Parity(_Frozen):
     measure: str
 
 
+@final
 class Format(_Frozen):
     """One form of the model, the signatures that it holds, and the parity of each output."""
 
@@ -97,6 +102,7 @@ class Format(_Frozen):
     parity: dict[str, Parity]
 
 
+@final
 class File(_Frozen):
     """Size and checksum of one file."""
 
@@ -110,6 +116,7 @@ class File(_Frozen):
             return cls(sha256=hashlib.file_digest(file, "sha256").hexdigest(), bytes=path.stat().st_size)
 
 
+@final
 class Manifest(_Frozen):
     """All that an exported folder says about itself; `files` names every file but the manifest, by its path with slashes."""
 

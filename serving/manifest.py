@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Literal, final
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 
@@ -15,6 +15,7 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+@final
 class TensorSpec(_Frozen):
     """A named tensor: its dtype (`float32`, `int32`, `string`) and its shape, -1 where any size goes."""
 
@@ -22,6 +23,7 @@ class TensorSpec(_Frozen):
     shape: tuple[int, ...]
 
 
+@final
 class Signature(_Frozen):
     """One function of the model: named inputs to named outputs."""
 
@@ -29,6 +31,7 @@ class Signature(_Frozen):
     outputs: dict[str, TensorSpec]
 
 
+@final
 class Generator(_Frozen):
     """The generator: noise [B, latent_dim] to images [B, H, W, C] in `value_range`."""
 
@@ -38,6 +41,7 @@ class Generator(_Frozen):
     noise: str
 
 
+@final
 class Format(_Frozen):
     """One form of the model, and the signatures that it holds."""
 
@@ -45,6 +49,7 @@ class Format(_Frozen):
     signatures: tuple[str, ...]
 
 
+@final
 class File(_Frozen):
     """Size and checksum of one file."""
 
@@ -52,6 +57,7 @@ class File(_Frozen):
     bytes: NonNegativeInt
 
 
+@final
 class Manifest(_Frozen):
     """All that is read of manifest.json here. Keys that are not named are left to others."""
 

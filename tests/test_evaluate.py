@@ -9,7 +9,7 @@ import tf_keras as keras
 from oracle import LinearGaussian
 
 from vae_tf import VAE, Bernoulli, ConfigError, DataError, DiagonalNormal, FullNormal, MLPDecoder, MLPEncoder, Normal, StandardNormal
-from vae_tf.evaluate import Estimate, active_units, evaluate, kl_per_dimension, log_weights
+from vae_tf.evaluate import Estimate, active_units, evaluate, kl_per_dimension, log_weights, posterior_moments
 
 D = 2
 ORACLE = LinearGaussian.random(values=6, latent_dim=D)
@@ -126,10 +126,10 @@ def test_active_units_and_kl_per_dimension_see_a_dead_dimension(linear, x):
     kernel[:, 0] = 1.0  # the mean of the first latent follows the image, the second stays at the prior
     bias[:] = [0, 0, softplus_inverse(0.5), softplus_inverse(1.0)]
     vae.posterior.parameters.set_weights([kernel, bias])
-    assert active_units(vae, x) == 1
-    first, second = kl_per_dimension(vae, x)
-    mean = x.reshape(-1, 6).sum(-1)
-    assert first == pytest.approx(np.mean(0.5 * (mean**2 + 0.25 - 1 - np.log(0.25))), rel=1e-3)
+    mean, stddev = posterior_moments(vae, x)
+    assert active_units(mean).tolist() == [True, False]
+    first, second = kl_per_dimension(mean, stddev)
+    assert first == pytest.approx(np.mean(0.5 * (x.reshape(-1, 6).sum(-1) ** 2 + 0.25 - 1 - np.log(0.25))), rel=1e-3)
     assert second == pytest.approx(0, abs=1e-4)
 
 
@@ -160,9 +160,9 @@ def test_a_density_has_no_bits_per_dimension(linear):
     ("options", "x", "error", "message"),
     [
         ({"samples": 0}, np.zeros((4, 6, 5, 1), "f4"), ConfigError, "`samples` must be at least 1, got 0"),
-        ({"prior_images": 0}, np.zeros((4, 6, 5, 1), "f4"), ConfigError, "`prior_images` must be at least 1, got 0"),
+        ({"prior_images": 1}, np.zeros((4, 6, 5, 1), "f4"), ConfigError, "`prior_images` must be at least 2, got 1"),
         ({}, np.full((4, 6, 5, 1), 0.5, "f4"), DataError, "only 0 and 1"),
-        ({}, np.zeros((0, 6, 5, 1), "f4"), DataError, "at least one image"),
+        ({}, np.zeros((1, 6, 5, 1), "f4"), DataError, "at least 2 images, for one has no standard error; got 1"),
     ],
 )
 def test_refuses(options, x, error, message):

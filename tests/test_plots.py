@@ -56,7 +56,7 @@ def test_learning_curves_are_in_nats_and_tell_training_from_validation():
 
 
 def test_the_kl_is_sorted_and_keeps_the_number_of_its_dimension():
-    axes = plots.kl_bars(np.array([0.1, 2.0, 0.0, 1.0]), active=2).axes[0]
+    axes = plots.kl_bars(np.array([0.1, 2.0, 0.0, 1.0]), active=np.array([False, True, False, True])).axes[0]
     assert [bar.get_height() for bar in axes.patches] == [2.0, 1.0, 0.1, 0.0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "4", "1", "3"]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["active (2)", "not active (2)"]
@@ -102,5 +102,5 @@ def test_drawing_leaves_matplotlibs_settings_alone():
     import matplotlib
 
     before = dict(matplotlib.rcParams)
-    plots.svg(plots.kl_bars(np.ones(3), active=3))
+    plots.svg(plots.kl_bars(np.ones(3), active=np.ones(3, bool)))
     assert dict(matplotlib.rcParams) == before

@@ -19,12 +19,12 @@ from typing import Any, NamedTuple, final
 import numpy as np
 import tensorflow as tf
 
-from vae_tf.errors import ConfigError
+from vae_tf.errors import ConfigError, DataError
 from vae_tf.files import replacing
 from vae_tf.model import VAE
 from vae_tf.progress import progress
 
-__all__ = ["Estimate", "Evaluation", "LogWeights", "active_units", "evaluate", "kl_per_dimension", "log_weights"]
+__all__ = ["Estimate", "Evaluation", "LogWeights", "active_units", "evaluate", "kl_per_dimension", "log_weights", "posterior_moments"]
 
 _ROWS = 2000  # decoder rows at once: the memory bound, whatever the number of samples
 _SAMPLES = 100  # of them at most for one image
@@ -60,8 +60,8 @@ class Estimate:
 
     @classmethod
     def over(cls, per_image: np.ndarray, method: str, unit: str = "nats") -> "Estimate":
-        """Average values [N], each image with the same weight."""
-        error = float(np.std(per_image, ddof=1)) / sqrt(len(per_image)) if len(per_image) > 1 else float("nan")
+        """Average values [N], N at least 2, each image with the same weight."""
+        error = float(np.std(per_image, ddof=1)) / sqrt(len(per_image))
         return cls(float(np.mean(per_image)), error, len(per_image), unit, method)
 
     def __str__(self) -> str:
@@ -82,7 +82,7 @@ class Evaluation:
         reconstruction: E_q[log p(x | z)].
         bits_per_dimension: -log2 p(x) / (H W C); None where p(x) is a density.
         kl_per_dimension: [D], KL of each posterior marginal, moment-matched by a normal, to N(0, 1), averaged over images.
-        active_units: number of latent dimensions whose posterior mean varies over images, Var_x E_q[z_d] > 0.01.
+        active_units: [D], whether the posterior mean of each latent dimension varies over images, Var_x E_q[z_d] > 0.01.
         seed: of the noise.
     """
 
@@ -94,7 +94,7 @@ class Evaluation:
     reconstruction: Estimate
     bits_per_dimension: Estimate | None
     kl_per_dimension: tuple[float, ...]
-    active_units: int
+    active_units: tuple[bool, ...]
     seed: int
 
     def write(self, path: str | Path) -> None:
@@ -104,12 +104,12 @@ class Evaluation:
 
     def table(self) -> str:
         """Return the table that a person reads."""
-        rows = [(name.replace("_", " "), value) for name, value in vars(self).items() if isinstance(value, Estimate)]
+        estimates = {name.replace("_", " "): value for name, value in vars(self).items() if isinstance(value, Estimate)}
         lines = [
-            f"{name:<28} {e.value:>10.3f} +- {e.standard_error:<7.3f} {e.unit:<9} {e.images:>6} images, {e.method}" for name, e in rows
+            f"{name:<27} {e.value:>9.3f} +- {e.standard_error:<6.3f} {e.unit:<8} {e.images:>6} images, {e.method}"
+            for name, e in estimates.items()
         ]
-        lines.append(f"{'active units':<28} {self.active_units:>10d} of {len(self.kl_per_dimension)}")
-        return "\n".join(lines)
+        return "\n".join([*lines, f"{'active units':<27} {sum(self.active_units):>9} of {len(self.active_units)}"])
 
 
 def evaluate(vae: VAE, x: np.ndarray, *, samples: int = 1000, seed: int = 0, prior_images: int = 1000, verbose: bool = True) -> Evaluation:
@@ -117,26 +117,29 @@ def evaluate(vae: VAE, x: np.ndarray, *, samples: int = 1000, seed: int = 0, pri
 
     Args:
         vae: a trained model.
-        x: [N, H, W, C] float32 in [0, 1], in the likelihood's support.
+        x: [N, H, W, C] float32 in [0, 1], in the likelihood's support; at least 2 images, for one has no standard error.
         samples: S per image for both estimators of log p(x), at least 1.
         seed: of the noise, at least 0.
-        prior_images: plain Monte Carlo, which is there to be looked at rather than used, takes the first of this many images.
+        prior_images: plain Monte Carlo, which is there to be looked at rather than used, takes this many of the first images; at least 2.
         verbose: show progress.
 
     Returns:
         Estimates with standard errors over images.
 
     Raises:
-        ConfigError: `samples` or `prior_images` is below 1.
-        DataError: `x` is outside the likelihood's support.
+        ConfigError: `samples` is below 1 or `prior_images` below 2.
+        DataError: `x` holds fewer than 2 images, or lies outside the likelihood's support.
     """
-    for name, value in (("samples", samples), ("prior_images", prior_images)):
-        if value < 1:
-            raise ConfigError(f"`{name}` must be at least 1, got {value}.")
+    for name, value, lower in (("samples", samples, 1), ("prior_images", prior_images, 2)):
+        if value < lower:
+            raise ConfigError(f"`{name}` must be at least {lower}, got {value}.")
+    if len(x) < 2:
+        raise DataError(f"`x` must hold at least 2 images, for one has no standard error; got {len(x)}.")
     vae.likelihood.check(x)
     first = x[:prior_images]
     posterior = log_weights(vae, x, samples=samples, seed=seed, proposal="posterior", verbose=verbose)
     prior = log_weights(vae, first, samples=samples, seed=seed + 1, proposal="prior", verbose=verbose)
+    mean, stddev = posterior_moments(vae, x)
     method = f"importance sampling, {samples} posterior samples per image"
     average = f"mean over {samples} posterior samples per image"
     bits = Estimate.over(-posterior.log_likelihood / (prod(x.shape[1:]) * log(2)), method, "bits/dim") if vae.likelihood.discrete else None
@@ -148,8 +151,8 @@ def evaluate(vae: VAE, x: np.ndarray, *, samples: int = 1000, seed: int = 0, pri
         kl=Estimate.over(posterior.reconstruction - posterior.elbo, average),
         reconstruction=Estimate.over(posterior.reconstruction, average),
         bits_per_dimension=bits,
-        kl_per_dimension=tuple(float(kl) for kl in kl_per_dimension(vae, x)),
-        active_units=active_units(vae, x),
+        kl_per_dimension=tuple(kl_per_dimension(mean, stddev).tolist()),
+        active_units=tuple(active_units(mean).tolist()),
         seed=seed,
     )
 
@@ -188,22 +191,36 @@ def log_weights(vae: VAE, x: np.ndarray, *, samples: int, seed: int = 0, proposa
     return LogWeights(total - log(samples), elbo / samples, reconstruction / samples)
 
 
-def kl_per_dimension(vae: VAE, x: np.ndarray) -> np.ndarray:
-    """Return KL(N(m_d, s_d^2) || N(0, 1)) averaged over images, [D] nats, with m and s the posterior's marginal moments.
+def posterior_moments(vae: VAE, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of q(z | x), [N, D] float64 each, for images x [N, H, W, C]."""
+    posteriors = (vae.encode(tf.constant(x[start : start + _ROWS])) for start in range(0, len(x), _ROWS))
+    mean, stddev = zip(*((q.mean().numpy(), q.stddev().numpy()) for q in posteriors))
+    return np.concatenate(mean).astype(np.float64), np.concatenate(stddev).astype(np.float64)
+
+
+def kl_per_dimension(mean: np.ndarray, stddev: np.ndarray) -> np.ndarray:
+    """Return KL(N(m_d, s_d^2) || N(0, 1)) averaged over images, [D] nats.
 
     Exact for normal posteriors with independent coordinates; for others each marginal is replaced by the normal with its moments.
+
+    Args:
+        mean: [N, D], of the posteriors.
+        stddev: [N, D], above 0.
+
+    Source: Kingma and Welling (2014), appendix B.
     """
-    mean, stddev = _posterior_moments(vae, x)
     return np.mean(0.5 * (mean**2 + stddev**2 - 1) - np.log(stddev), 0)
 
 
-def active_units(vae: VAE, x: np.ndarray) -> int:
-    """Return how many latent dimensions tell images apart: Var_x(E_q[z_d | x]) > 0.01.
+def active_units(mean: np.ndarray) -> np.ndarray:
+    """Return which latent dimensions tell images apart, Var_x(E_q[z_d | x]) > 0.01, [D] bool.
+
+    Args:
+        mean: [N, D], of the posteriors.
 
     Source: Burda, Grosse and Salakhutdinov (2016), section 5.2.
     """
-    mean, _ = _posterior_moments(vae, x)
-    return int(np.sum(np.var(mean, 0) > _ACTIVE_VARIANCE))
+    return np.var(mean, 0) > _ACTIVE_VARIANCE
 
 
 def _posterior_chunk(vae: VAE, x: tf.Tensor, samples: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -217,12 +234,6 @@ def _prior_chunk(vae: VAE, x: tf.Tensor, samples: int, seed: tf.Tensor) -> tuple
     log_w = vae.generator(eps).log_prob(x)
     total = tf.reduce_sum(log_w, 0)
     return tf.reduce_logsumexp(log_w, 0), total, total
-
-
-def _posterior_moments(vae: VAE, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    moments = [(q.mean().numpy(), q.stddev().numpy()) for q in (vae.encode(tf.constant(x[i : i + _ROWS])) for i in range(0, len(x), _ROWS))]
-    mean, stddev = (np.concatenate(parts).astype(np.float64) for parts in zip(*moments))
-    return mean, stddev
 
 
 def _batches(x: np.ndarray, size: int) -> Iterator[tuple[Any, tf.Tensor]]:

@@ -216,7 +216,8 @@ class NormalLearnedScale(Likelihood):
         if initial_scale <= min_scale:
             raise ConfigError(f"`initial_scale` must be above `min_scale`={min_scale:g}, got {initial_scale:g}.")
         start = keras.initializers.Constant(np.log(initial_scale - min_scale))
-        self.log_excess = self.add_weight("log_excess", shape=(), initializer=start)
+        # Owned by the distribution layer, which Keras wants to know the weights that it uses.
+        self.log_excess = self.distribution.add_weight("log_excess", shape=(), initializer=start)
 
     def make_distribution(self, parameters: tf.Tensor) -> tfd.Distribution:
         """Read the parameters as loc."""

@@ -124,19 +124,20 @@ def learning_curves(rows: Sequence[Mapping[str, float]]) -> Figure:
 
 
 @matplotlib.rc_context(_STYLE)
-def kl_bars(kl: np.ndarray, active: int) -> Figure:
+def kl_bars(kl: np.ndarray, active: np.ndarray) -> Figure:
     """Draw the KL of each latent dimension, the largest first.
 
     Args:
         kl: [D] nats per image.
-        active: how many of them, the largest, are marked as active.
+        active: [D] bool, which of them are marked as active.
     """
     figure = Figure(figsize=(8.6, 2.8), layout="constrained")
     axes = figure.subplots()
     order, ranks = np.argsort(-kl, kind="stable"), np.arange(len(kl))
-    axes.bar(ranks[:active], kl[order][:active], color=_BLUE, label=f"active ({active})")
-    if active < len(kl):
-        axes.bar(ranks[active:], kl[order][active:], color="none", edgecolor=_GREY, hatch="////", label=f"not active ({len(kl) - active})")
+    kl, active = kl[order], active[order]
+    axes.bar(ranks[active], kl[active], color=_BLUE, label=f"active ({active.sum()})")
+    if not active.all():
+        axes.bar(ranks[~active], kl[~active], color="none", edgecolor=_GREY, hatch="////", label=f"not active ({(~active).sum()})")
     if len(kl) <= 50:
         axes.set_xticks(ranks, [str(dimension + 1) for dimension in order], fontsize=8 if len(kl) > 25 else 10)
     axes.set_xlim(-0.6, max(len(kl), 8) - 0.4)

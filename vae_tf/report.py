@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from vae_tf import data, plots
 from vae_tf.data import Images
 from vae_tf.errors import RunError
-from vae_tf.evaluate import Evaluation, active_units, kl_per_dimension
+from vae_tf.evaluate import Evaluation, active_units, kl_per_dimension, posterior_moments
 from vae_tf.files import replacing
 from vae_tf.generator import noise
 from vae_tf.history import History
@@ -193,16 +193,16 @@ def _interpolations(vae: VAE, x: np.ndarray, rng: np.random.Generator) -> Pictur
 
 def _kl(vae: VAE, x: np.ndarray, evaluation: Evaluation | None) -> Picture:
     if evaluation is None:
-        x = x[:_KL_IMAGES]
-        kl, active, count = kl_per_dimension(vae, x), active_units(vae, x), len(x)
+        mean, stddev = posterior_moments(vae, x[:_KL_IMAGES])
+        kl, active, count = kl_per_dimension(mean, stddev), active_units(mean), len(mean)
     else:
-        kl, active, count = np.array(evaluation.kl_per_dimension), evaluation.active_units, evaluation.kl.images
-    rest = "; the others tell the decoder nothing" if active < len(kl) else ""
+        kl, active, count = np.array(evaluation.kl_per_dimension), np.array(evaluation.active_units), evaluation.kl.images
+    rest = "" if active.all() else "; the others tell the decoder nothing"
     return Picture(
         "What each latent dimension carries",
-        f"KL between posterior and prior by latent dimension, averaged over {count:,} test images. Active are {active} of {len(kl)}: "
+        f"KL between posterior and prior by latent dimension, averaged over {count:,} test images. Active are {active.sum()} of {len(kl)}: "
         f"their posterior mean varies over images with a variance above 0.01{rest}.",
-        f"Bars in falling order, from {kl.max():.2f} to {kl.min():.2f} nats; {active} of {len(kl)} are marked as active.",
+        f"Bars in falling order, from {kl.max():.2f} to {kl.min():.2f} nats; {active.sum()} of {len(kl)} are marked as active.",
         "svg+xml",
         plots.svg(plots.kl_bars(kl, active)),
     )

@@ -1,0 +1,124 @@
+"""Claims about the command line of vae_tf: the walk works, and mistakes get one line."""
+
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from vae_tf.cli import main
+from vae_tf.run import load
+
+TINY = [f"--set={s}" for s in ("training.epochs=2", "objective.warmup_epochs=1", "model.encoder.hidden=[8]", "model.decoder.hidden=[8]")]
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    done = invoke("train", "digits", "--run", folder, *TINY)
+    assert done.exit_code == 0, done.output
+    return folder
+
+
+def test_train_says_what_it_made_and_what_comes_next(run, tmp_path):
+    done = invoke("train", "digits", "--run", tmp_path / "again", *TINY)
+    assert f"trained {tmp_path / 'again'} (2 epochs). Next: python -m vae_tf evaluate" in done.stdout
+
+
+def test_a_configuration_file_can_be_trained(run, tmp_path):
+    done = invoke("train", run / "config.yaml", "--run", tmp_path / "copy")
+    assert done.exit_code == 0
+    assert load(tmp_path / "copy").config == load(run).config
+
+
+def test_evaluate_report_and_sample(run, tmp_path):
+    done = invoke("evaluate", run, "--samples", 5)
+    assert done.exit_code == 0, done.output
+    assert "importance sampling, 5 posterior samples per image" in done.stdout
+    assert invoke("report", run).exit_code == 0
+    assert (run / "evaluation.json").exists()
+    assert (run / "report.html").exists()
+    out = tmp_path / "samples.png"
+    assert invoke("sample", run, "--count", 4, "--seed", 3, "--out", out).exit_code == 0
+    assert np.asarray(Image.open(out)).std() > 0
+
+
+@pytest.fixture
+def damaged(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "damaged")
+    weights = copy / "model.weights.h5"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "mnits", "--run", "{new}"], "error: `preset` 'mnits' does not exist. Did you mean 'mnist'?"),
+        (["train", "none.yaml", "--run", "{new}"], "error: `none.yaml` can not be read: No such file"),
+        (["train", "digits", "--run", "{new}", "--set", "training.epoch=3"], "unknown key `training.epoch`. Did you mean 'epochs'?"),
+        (["train", "digits", "--run", "{new}", "--set", "training.epochs=few"], "`training.epochs`: "),
+        (["train", "digits", "--run", "{new}", "--set", "objective.warmup_epochs=999"], "would end after 999 epochs"),
+        (["train", "digits", "--run", "{new}", "--set", "model.likelihood=bernoulli"], "only 0 and 1 for a Bernoulli"),
+        (["train", "mnist", "--run", "{new}", "--data-dir", "{empty}"], "the set 'mnist' is not prepared in {empty}"),
+        (["train", "digits", "--run", "{new}", "--set", "data.source=folder:{empty}"], "`data.source`"),
+        (["train", "digits", "--run", "{new}", "--set", "data.source=npz:{new}.npz"], "`data.source`"),
+        (["train", "digits", "--run", "{run}"], "holds a run already"),
+        (
+            ["train", "digits", "--run", "{run}", "--resume"],
+            "another configuration (model.encoder.hidden is [8] there and [128, 128] here)",
+        ),
+        (["evaluate", "{new}"], "is no run folder: config.yaml is missing"),
+        (["evaluate", "{damaged}"], "model.weights.h5` is damaged"),
+        (["report", "{empty}"], "is no run folder"),
+        (["sample", "{new}"], "is no run folder"),
+    ],
+)
+def test_a_mistake_gets_one_line_and_changes_nothing(arguments, message, run, damaged, tmp_path):
+    (tmp_path / "empty").mkdir()
+    places = {"new": tmp_path / "new", "run": run, "damaged": damaged, "empty": tmp_path / "empty"}
+    done = invoke(*(argument.format(**places) for argument in arguments))
+    assert done.exit_code == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert message.format(**places) in line
+    assert done.stdout == ""
+    assert not places["new"].exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sample", "{run}", "--count", "0"], "0 is not in the range"),
+        (["sample", "{run}", "--seed", "-1"], "-1 is not in the range"),
+        (["evaluate", "{run}", "--samples", "0"], "0 is not in the range"),
+        (["evaluate", "{run}", "--samples", "many"], "'many' is not a valid integer"),
+        (["train", "digits"], "Missing option '--run'"),
+        (["trian", "digits"], "No such command 'trian'"),
+    ],
+)
+def test_a_wrong_option_is_refused_before_anything_starts(arguments, message, run):
+    done = invoke(*(argument.format(run=run) for argument in arguments))
+    assert done.exit_code == 2
+    assert message in done.stderr
+
+
+def test_images_can_not_be_written_where_there_is_a_file(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = invoke("sample", run, "--out", tmp_path / "file" / "samples.png")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: ")
+
+
+def test_standard_error_holds_the_answer_and_no_notices_of_tensorflow(tmp_path):
+    done = subprocess.run([sys.executable, "-m", "vae_tf", "evaluate", str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")

@@ -1,0 +1,51 @@
+"""Claims of the README: its Python runs as it stands, and its commands exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def test_the_python_of_the_readme_runs(capsys):
+    names: dict = {}
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), names)
+    assert names["images"].shape == (64, 8, 8, 1)
+    assert "importance sampling, 100 posterior samples per image" in str(names["evaluate"](names["vae"], names["x"][:4], samples=100))
+
+
+def test_from_an_array_to_images_takes_at_most_five_lines():
+    (block,) = (block for block in blocks("python") if "vae.fit" in block and "vae.generate" in block)
+    assert len([line for line in block.splitlines() if line.strip()]) <= 5
+
+
+def commands():
+    text = "\n".join(blocks("")).replace("\\\n", " ")
+    return [line.split("#")[0].strip() for line in text.splitlines() if line.startswith("python -m ")]
+
+
+def test_the_walk_is_complete():
+    verbs = {tuple(command.split()[2:4]) for command in commands()}
+    assert {("vae_tf", "train"), ("vae_tf", "evaluate"), ("vae_tf", "report"), ("vae_tf", "sample")} <= verbs
+    assert {("export", "inspect"), ("serving", "run"), ("serving", "generate"), ("serving", "tf-serving")} <= verbs
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_of_the_readme_parses(command):
+    """Options and arguments are known to the command; nothing is run."""
+    import importlib
+
+    import click
+
+    _, _, package, *arguments = shlex.split(command)
+    group = importlib.import_module(f"{package}.cli").main
+    with click.Context(group) as context:
+        _, verb, rest = group.resolve_command(context, arguments)
+        verb.make_context(verb.name, list(rest), parent=context, resilient_parsing=False)
