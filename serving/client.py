@@ -4,7 +4,7 @@ import base64
 import json
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, final
 from urllib.parse import quote
 
 import httpx
@@ -21,6 +21,7 @@ _ROWS_PER_REQUEST = 256
 Answer = TypeVar("Answer")
 
 
+@final
 class Client:
     """Ask a server for images.
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
 from serving.manifest import Signature, TensorSpec
 
@@ -13,6 +13,7 @@ _TF_DTYPES = {"float32": "DT_FLOAT", "int32": "DT_INT32", "string": "DT_STRING"}
 _DTYPES = {name: dtype for dtype, name in _TF_DTYPES.items()}
 
 
+@final
 @dataclass(frozen=True)
 class VersionStatus:
     """One version of a model: LOADING, AVAILABLE (it serves) or END (let go, or refused with an error)."""
@@ -23,6 +24,7 @@ class VersionStatus:
     error_message: str = ""
 
 
+@final
 @dataclass(frozen=True)
 class Metadata:
     """The version that answers, and its signatures."""

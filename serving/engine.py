@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import final
 
 import numpy as np
 import onnxruntime
@@ -13,6 +14,7 @@ from serving.manifest import Manifest, Signature, check_files, read_manifest
 __all__ = ["Engine"]
 
 
+@final
 class Engine:
     """One exported version, checked, loaded and warm.
 

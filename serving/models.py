@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import final
 
 from serving.description import VersionStatus
 from serving.engine import Engine
@@ -14,6 +15,7 @@ __all__ = ["Models", "Servable"]
 logger = logging.getLogger(__name__)
 
 
+@final
 @dataclass(frozen=True)
 class Servable:
     """A loaded version. A request holds it until it is answered, whatever is served by then."""
@@ -23,6 +25,7 @@ class Servable:
     engine: Engine
 
 
+@final
 class Models:
     """The models of a folder.
 

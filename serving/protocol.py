@@ -8,7 +8,7 @@ import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 
@@ -22,6 +22,7 @@ _WORDS = {"float32": "float", "int32": "int32"}
 _DEEPEST = 32
 
 
+@final
 @dataclass(frozen=True)
 class PredictRequest:
     """A predict body before its signature is known: what is to be computed, and the JSON of its inputs."""

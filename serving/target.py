@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import final
 from urllib.parse import unquote
 
 from serving.errors import InvalidArgumentError
@@ -14,6 +15,7 @@ _GET = re.compile(rf"(?i)/v1/models(?:/(?P<model>[^/:]+))?{_VERSION_OR_LABEL}(?:
 _LARGEST_VERSION = 2**63 - 1
 
 
+@final
 @dataclass(frozen=True)
 class Target:
     """A model, perhaps one version or label of it, and what to do with it."""

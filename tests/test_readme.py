@@ -1,9 +1,11 @@
 """Claims of the README: its Python runs as it stands, and its commands exist."""
 
+import importlib
 import re
 import shlex
 from pathlib import Path
 
+import click
 import pytest
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -38,12 +40,10 @@ def test_the_walk_is_complete():
 
 
 @pytest.mark.parametrize("command", commands())
-def test_every_command_of_the_readme_parses(command):
+def test_every_command_of_the_readme_parses(command, tmp_path, monkeypatch):
     """Options and arguments are known to the command; nothing is run."""
-    import importlib
-
-    import click
-
+    (tmp_path / "runs" / "mnist").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
     _, _, package, *arguments = shlex.split(command)
     group = importlib.import_module(f"{package}.cli").main
     with click.Context(group) as context:
