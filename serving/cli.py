@@ -48,11 +48,11 @@ def generate(url: str, model: str, count: int, seed: int, out: Path) -> None:
     """Ask a server for images and write them as one grid."""
     from serving.client import Client
     from serving.files import write_whole
-    from serving.images import encode_png, grid
+    from serving.images import encode_png, enlarge, grid
 
     with Client(url) as client:
         images = client.generate(model, count, seed)
-    write_whole(out, encode_png(grid(images)))
+    write_whole(out, encode_png(grid(enlarge(images))))
     _, height, width, channels = images.shape
     click.echo(f"wrote {out}: {count} images {height}x{width}x{channels} of {model} from {url}, seed {seed}")
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from serving.errors import InvalidArgumentError
 
-__all__ = ["encode_png", "grid"]
+__all__ = ["encode_png", "enlarge", "grid"]
 
 
 def encode_png(image: np.ndarray) -> bytes:
@@ -31,12 +31,27 @@ def encode_png(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def grid(images: np.ndarray, gap: int = 1) -> np.ndarray:
-    """Lay images out row by row on a black, nearly square grid.
+def enlarge(images: np.ndarray, side: int = 56) -> np.ndarray:
+    """Repeat the pixels of small images by the least whole factor that gives their longer side `side` pixels.
+
+    Args:
+        images: [B, H, W, C].
+        side: Pixels that a person can see well.
+
+    Returns:
+        [B, factor * H, factor * W, C] of the same dtype; larger images as they are.
+    """
+    factor = max(1, math.ceil(side / max(images.shape[1:3])))
+    return images.repeat(factor, axis=1).repeat(factor, axis=2)
+
+
+def grid(images: np.ndarray, gap: int = 2, ground: float = 128 / 255) -> np.ndarray:
+    """Lay images out row by row on a nearly square grid.
 
     Args:
         images: [B, H, W, C], B >= 1.
         gap: Pixels between neighbours.
+        ground: Value between the images.
 
     Returns:
         One image [rows * (H + gap) - gap, columns * (W + gap) - gap, C] of the same dtype.
@@ -44,7 +59,7 @@ def grid(images: np.ndarray, gap: int = 1) -> np.ndarray:
     count, height, width, channels = images.shape
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
-    tiles = np.zeros((rows * columns, height + gap, width + gap, channels), images.dtype)
+    tiles = np.full((rows * columns, height + gap, width + gap, channels), ground, images.dtype)
     tiles[:count, :height, :width] = images
     sheet = tiles.reshape(rows, columns, height + gap, width + gap, channels).transpose(0, 2, 1, 3, 4)
     return sheet.reshape(rows * (height + gap), columns * (width + gap), channels)[: -gap or None, : -gap or None]

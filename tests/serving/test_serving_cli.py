@@ -17,7 +17,7 @@ from serving_fakes import write_version
 
 from serving import Client
 from serving.cli import main
-from serving.images import encode_png, grid
+from serving.images import encode_png, enlarge, grid
 from serving.tf_serving import write
 
 
@@ -44,7 +44,7 @@ def test_a_server_process_answers_and_stops_cleanly(models_root, tmp_path, stop)
             done = CliRunner().invoke(main, arguments)
             assert (done.exit_code, done.output) == (0, f"wrote {out}: 5 images 28x28x1 of dec from {url}, seed 3\n")
             with Client(url) as client:
-                assert out.read_bytes() == encode_png(grid(client.generate("dec", 5, 3)))
+                assert out.read_bytes() == encode_png(grid(enlarge(client.generate("dec", 5, 3))))
             assert_health_check_holds(models_root, tmp_path, url)
         finally:
             process.send_signal(stop)

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from serving.errors import InvalidArgumentError
-from serving.images import encode_png, grid
+from serving.images import encode_png, enlarge, grid
 
 
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
@@ -24,10 +24,16 @@ def test_other_shapes_are_no_image(shape):
 
 def test_a_grid_lays_images_out_row_by_row():
     images = np.arange(1, 6, dtype=np.float32).reshape(5, 1, 1, 1)
-    np.testing.assert_array_equal(grid(images)[..., 0], [[1, 0, 2, 0, 3], [0] * 5, [4, 0, 5, 0, 0]])
-    np.testing.assert_array_equal(grid(images, gap=0)[..., 0], [[1, 2, 3], [4, 5, 0]])
+    np.testing.assert_array_equal(grid(images, gap=1, ground=9)[..., 0], [[1, 9, 2, 9, 3], [9] * 5, [4, 9, 5, 9, 9]])
+    np.testing.assert_array_equal(grid(images, gap=0, ground=9)[..., 0], [[1, 2, 3], [4, 5, 9]])
 
 
 def test_a_grid_of_one_is_the_image():
     image = np.random.default_rng(0).random((1, 3, 4, 3))
     np.testing.assert_array_equal(grid(image), image[0])
+
+
+def test_small_images_are_enlarged_by_a_whole_factor_and_large_ones_left_alone():
+    small = np.arange(6, dtype=np.float32).reshape(1, 2, 3, 1)
+    np.testing.assert_array_equal(enlarge(small, side=6)[0, :, :, 0], np.kron(small[0, :, :, 0], np.ones((2, 2))))
+    np.testing.assert_array_equal(enlarge(small, side=3), small)
