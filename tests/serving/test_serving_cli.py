@@ -120,5 +120,5 @@ def test_generate_replaces_an_older_picture(tmp_path, server, monkeypatch):
     out = tmp_path / "x.png"
     out.write_text("older")
     assert CliRunner().invoke(main, ["generate", "--model", "dec", "--count", "4", "--out", str(out)]).exit_code == 0
-    assert np.asarray(Image.open(out)).shape == (57, 57)
+    assert np.asarray(Image.open(out)).shape == (114, 114)
     assert list(tmp_path.iterdir()) == [out]
