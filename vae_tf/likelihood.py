@@ -67,7 +67,6 @@ class Likelihood(keras.layers.Layer):
             parameters: [..., H, W, C * params_per_value] float32, unconstrained.
         """
 
-    @abstractmethod
     def draw(self, px: tfd.Distribution, uniform: tf.Tensor) -> tf.Tensor:
         """Return one draw x ~ p(x | z) as a deterministic function of noise, by the inverse distribution function.
 
@@ -78,6 +77,7 @@ class Likelihood(keras.layers.Layer):
         Returns:
             [..., H, W, C] float32.
         """
+        return px.distribution.quantile(uniform)
 
     def check(self, x: np.ndarray) -> None:
         """Refuse images that this likelihood gives no probability.
@@ -151,10 +151,6 @@ class Binomial(Likelihood):
         """Read the parameters as logits."""
         return tfd.Independent(_BinomialShare(self.levels - 1, parameters), 3)
 
-    def draw(self, px: tfd.Distribution, uniform: tf.Tensor) -> tf.Tensor:
-        """Return the share of n below which the distribution function stays under `uniform`."""
-        return px.distribution.quantile(uniform)
-
     def check(self, x: np.ndarray) -> None:
         """Refuse values that are no multiple of 1 / (levels - 1)."""
         super().check(x)
@@ -190,10 +186,6 @@ class Normal(Likelihood):
         """Read the parameters as loc."""
         return tfd.Independent(tfd.Normal(parameters, self.scale), 3)
 
-    def draw(self, px: tfd.Distribution, uniform: tf.Tensor) -> tf.Tensor:
-        """Return loc + scale * ndtri(uniform)."""
-        return px.distribution.quantile(uniform)
-
 
 @final
 class NormalLearnedScale(Likelihood):
@@ -223,10 +215,6 @@ class NormalLearnedScale(Likelihood):
         """Read the parameters as loc."""
         return tfd.Independent(tfd.Normal(parameters, self.min_scale + tf.exp(self.log_excess)), 3)
 
-    def draw(self, px: tfd.Distribution, uniform: tf.Tensor) -> tf.Tensor:
-        """Return loc + scale * ndtri(uniform)."""
-        return px.distribution.quantile(uniform)
-
 
 @final
 class NormalPixelScale(Likelihood):
@@ -252,10 +240,6 @@ class NormalPixelScale(Likelihood):
         """Read the first half of the channels as loc, the second as unconstrained scale."""
         loc, scale = tf.split(parameters, 2, axis=-1)
         return tfd.Independent(tfd.Normal(loc, self.min_scale + tf.nn.softplus(scale)), 3)
-
-    def draw(self, px: tfd.Distribution, uniform: tf.Tensor) -> tf.Tensor:
-        """Return loc + scale * ndtri(uniform)."""
-        return px.distribution.quantile(uniform)
 
 
 LIKELIHOODS = {
