@@ -40,6 +40,12 @@ def test_overrides_apply_in_order_and_read_yaml():
     assert config.model.likelihood == {"name": "normal", "scale": 0.2}
 
 
+def test_an_error_message_stays_short_whatever_came():
+    with pytest.raises(ConfigError) as caught:
+        Config.from_dict(MINIMAL).override([f"data.binarize={list(range(10_000))}"])
+    assert len(str(caught.value)) < 300
+
+
 def test_a_configuration_can_not_be_changed():
     with pytest.raises(AttributeError):
         Config.from_dict(MINIMAL).seed = 1
@@ -71,6 +77,11 @@ def test_epochs_become_steps():
         ("seed=-1", "`seed`: .*greater than or equal to 0, got -1"),
         ("training.epochs", "`--set` must be section.key=value, got 'training.epochs'"),
         ("=3", "`--set` must be section.key=value"),
+        ("training.epochs=true", "`training.epochs`: .*must be a number, got True"),
+        ("training.learning_rate=.inf", "`training.learning_rate`: .*finite"),
+        ("model.latent_dim=99999999999", "`model.latent_dim`: .*less than or equal to 65536"),
+        ("seed=2020-13-45", "is no YAML"),
+        ("seed=" + "[" * 3000, "is no YAML"),
         ("model.encoder.hidden=[3", r"the value '\[3' is no YAML"),
     ],
 )
@@ -99,8 +110,10 @@ def test_refuses_a_piece(spec, message):
     [
         ({"name": "elbo", "warmup_epochs": 30}, "would end after 30 epochs, but `training.epochs` is 20; train for longer or shorten it"),
         ({"name": "elbo", "warmup_epochs": "long"}, "`objective.warmup_epochs` must be a number of epochs, got 'long'"),
+        ({"name": "elbo", "warmup_epochs": float("inf")}, "`objective.warmup_epochs` must be a number of epochs, got inf"),
+        ({"name": "elbo", "weight": float("nan")}, "`weight`: .*finite"),
         ({"name": "elbow"}, "`objective` 'elbow' does not exist. Did you mean 'elbo'"),
-        ({"name": "iwae", "samples": 0}, "`samples` must be at least 1, got 0"),
+        ({"name": "iwae", "samples": 0}, "`samples` must be finite and at least 1, got 0"),
         ({"name": "iwae", "weight": 2}, "unknown key `weight`"),
     ],
 )

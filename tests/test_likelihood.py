@@ -90,12 +90,15 @@ def test_gradients_reach_every_weight(name):
     assert all(gradient is not None for gradient in gradients)
 
 
-def test_binomial_agrees_with_scipy():
-    logits = 0.7
-    px = Binomial((1, 1, 1), levels=17).make_distribution(tf.fill([1, 1, 1, 1], logits))
-    k = np.arange(17)
-    expected = stats.binom.logpmf(k, 16, 1 / (1 + np.exp(-logits)))
-    np.testing.assert_allclose(px.log_prob((k / 16).astype("f4").reshape(-1, 1, 1, 1)), expected, atol=1e-4)
+@pytest.mark.parametrize("levels", [17, 256])
+def test_binomial_agrees_with_scipy(levels):
+    logits, n = 0.7, levels - 1
+    px = Binomial((1, 1, 1), levels=levels).make_distribution(tf.fill([1, 1, 1, 1], logits))
+    k = np.arange(levels)
+    expected = stats.binom.logpmf(k, n, 1 / (1 + np.exp(-logits)))
+    log_prob = px.log_prob((k / n).astype("f4").reshape(-1, 1, 1, 1)).numpy()
+    np.testing.assert_allclose(log_prob, expected, atol=1e-4)
+    assert np.exp(log_prob.astype("f8")).sum() == pytest.approx(1, abs=5e-6)
 
 
 def test_binomial_of_two_levels_is_bernoulli():
@@ -132,9 +135,13 @@ def test_the_learned_scale_finds_the_scale_of_the_data():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Normal(SHAPE, scale=0.0), "`scale` must be above 0, got 0"),
-        (lambda: NormalPixelScale(SHAPE, min_scale=-1.0), "`min_scale` must be above 0, got -1"),
-        (lambda: NormalLearnedScale(SHAPE, initial_scale=0.001), "`initial_scale` must be above `min_scale`=0.01"),
+        (lambda: Normal(SHAPE, scale=0.0), "`scale` must be finite and at least 1e-06, got 0"),
+        (lambda: NormalPixelScale(SHAPE, min_scale=-1.0), "`min_scale` must be finite and at least 1e-06, got -1"),
+        (lambda: NormalLearnedScale(SHAPE, initial_scale=0.001), "`initial_scale` must be finite and above `min_scale`=0.01"),
+        (lambda: Normal(SHAPE, scale=np.nan), "`scale` must be finite and at least 1e-06, got nan"),
+        (lambda: NormalLearnedScale(SHAPE, initial_scale=np.inf), "`initial_scale` must be finite and above"),
+        (lambda: Bernoulli((6, 5)), r"`image_shape` must be .height, width, channels., each at least 1, got .6, 5."),
+        (lambda: Bernoulli((0, 5, 1)), "`image_shape` must be"),
         (lambda: Binomial(SHAPE, levels=None), "`levels` must be at least 2"),
         (lambda: Binomial(SHAPE, levels=1), "`levels` must be at least 2"),
     ],

@@ -136,6 +136,44 @@ def test_sample_weights_weigh_examples(binary_images):
     assert weighted["reconstruction"] == pytest.approx(only_zeros["reconstruction"], rel=0.01)
 
 
+@pytest.mark.parametrize("shape", [(20,), (20, 1)])
+def test_an_example_of_weight_zero_is_not_trained_on(binary_images, shape):
+    """Also where weights come as a column: they must not be spread over the batch."""
+
+    def weights_after(weight):
+        vae = tiny()
+        vae.compile(keras.optimizers.SGD(0.1))
+        vae.fit(x, x, sample_weight=weight, batch_size=20, shuffle=False, epochs=3, verbose=0)
+        return vae.trainable_variables
+
+    x = np.concatenate([binary_images[:10], np.ones_like(binary_images[:10])])
+    weight = np.repeat([2.0, 0.0], 10).astype(np.float32)
+    expected = weights_after(weight)
+    got = weights_after(weight.reshape(shape))
+    for a, b in zip(expected, got):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+    assert not all(np.allclose(a, b) for a, b in zip(expected, weights_after(np.ones(20, np.float32))))
+
+
+def test_layers_know_that_they_are_trained_and_their_penalties_count(binary_images):
+    class Body(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(8, kernel_regularizer=keras.regularizers.L2(10.0))
+            self.normalization = keras.layers.BatchNormalization()
+
+        def call(self, inputs, training=False):
+            flat = tf.reshape(inputs, [-1, np.prod(inputs.shape[1:])])
+            return self.normalization(self.dense(flat), training=training)
+
+    vae = VAE(Body(), MLPDecoder(hidden=(8,)), DiagonalNormal(2), Bernoulli((6, 5, 1)), StandardNormal(2))
+    vae.compile(keras.optimizers.Adam(0.01))
+    before = np.abs(vae.encoder.dense.kernel).sum()
+    vae.fit(binary_images, batch_size=10, epochs=10, verbose=0)
+    assert np.abs(vae.encoder.normalization.moving_mean).sum() > 0
+    assert np.abs(vae.encoder.dense.kernel).sum() < 0.8 * before
+
+
 def test_evaluate_repeats_itself_and_does_not_replay_the_training_noise(binary_images):
     vae, _ = trained(binary_images)
     first, again = (vae.evaluate(binary_images, batch_size=10, verbose=0) for _ in range(2))
@@ -199,7 +237,28 @@ def test_a_gate_multiplies():
 @pytest.mark.parametrize(
     ("act", "error", "message"),
     [
-        (lambda vae: vae.compile(loss="mse"), ConfigError, "`loss` is minus the bound of `objective`"),
+        (
+            lambda vae: vae.compile(loss="mse"),
+            ConfigError,
+            "`loss` is not for a VAE: the loss is minus the bound of `objective`, got loss='mse'",
+        ),
+        (lambda vae: vae.compile(metrics=["mse"]), ConfigError, "`metrics` is not for a VAE"),
+        (lambda vae: vae.compile("adam", "mse"), ConfigError, "`objective` must be an objective such as .*, got 'mse'"),
+        (lambda vae: vae.save("vae.keras"), ConfigError, "`save` would write code into a file; use `save_weights`"),
+        (lambda vae: vae.fit(tf.fill([4, 6, 5, 1], 0.5)), DataError, "only 0 and 1 for a Bernoulli"),
+        (lambda vae: vae.fit(tf.data.Dataset.from_tensors(tf.fill([4, 6, 5, 1], 0.5))), DataError, "only 0 and 1 for a Bernoulli"),
+        (lambda vae: vae.evaluate(np.full((4, 6, 5, 1), 0.5, "f4")), DataError, "only 0 and 1 for a Bernoulli"),
+        (
+            lambda vae: vae.fit(np.zeros((4, 6, 5, 1), "f4"), validation_data=(tf.fill([4, 6, 5, 1], 0.5), None)),
+            DataError,
+            "only 0 and 1 for a Bernoulli",
+        ),
+        (
+            lambda vae: VAE(vae.encoder, vae.decoder, vae.posterior, vae.likelihood, vae.prior, seed=-1),
+            ConfigError,
+            "`seed` must be from 0 to 2..31 - 1, got -1",
+        ),
+        (lambda vae: MLPEncoder(activation="rleu"), ConfigError, "`activation` must be a Keras activation such as 'relu', .* got 'rleu'"),
         (lambda vae: vae.fit(np.full((4, 6, 5, 1), 0.5, "f4")), DataError, "only 0 and 1 for a Bernoulli"),
         (lambda vae: vae.fit(np.zeros((4, 28, 28, 1), "f4")), DataError, r"shape \[N, 6, 5, 1\], got \[4, 28, 28, 1\]"),
         (lambda vae: vae.fit(np.zeros((4, 6, 5, 1), "f4"), sample_weight=np.ones(4)), ConfigError, "`sample_weight` needs a `y`"),
@@ -210,8 +269,8 @@ def test_a_gate_multiplies():
             ConfigError,
             "the posterior's 2 latent dimensions, got 3",
         ),
-        (lambda vae: MLPEncoder(hidden=()), ConfigError, "`hidden` must hold at least one width"),
-        (lambda vae: ConvEncoder(filters=(0,)), ConfigError, "`filters` must hold at least one width, each at least 1"),
+        (lambda vae: MLPEncoder(hidden=()), ConfigError, "`hidden` must hold 1 to 8 widths"),
+        (lambda vae: ConvEncoder(filters=(0,)), ConfigError, "`filters` must hold 1 to 8 widths, each from 1 to 65536, got .0."),
     ],
 )
 def test_refuses(act, error, message):

@@ -66,11 +66,11 @@ def test_weight_multiplies_the_divergence_only():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Elbo(weight=-1.0), "`weight` must be at least 0, got -1.0"),
-        (lambda: Elbo(samples=0), "`samples` must be at least 1, got 0"),
-        (lambda: Elbo(warmup_steps=-5), "`warmup_steps` must be at least 0, got -5"),
+        (lambda: Elbo(weight=-1.0), "`weight` must be finite and at least 0, got -1.0"),
+        (lambda: Elbo(samples=0), "`samples` must be finite and at least 1, got 0"),
+        (lambda: Elbo(warmup_steps=-5), "`warmup_steps` must be finite and at least 0, got -5"),
         (lambda: Elbo(gradient="score"), "`gradient` must be .path. or .total., got .score."),
-        (lambda: ImportanceWeighted(samples=0), "`samples` must be at least 1, got 0"),
+        (lambda: ImportanceWeighted(samples=0), "`samples` must be finite and at least 1, got 0"),
     ],
 )
 def test_refuses(make, message):

@@ -14,6 +14,7 @@ import tf_keras as keras
 
 from vae_tf.config import Config
 from vae_tf.errors import ConfigError, DataError, InterruptedRun, RunError
+from vae_tf.files import locked
 from vae_tf.history import COLUMNS
 from vae_tf.run import load
 from vae_tf.schedule import LinearAnneal
@@ -49,7 +50,7 @@ def same_weights(first, second):
 
 def test_a_run_folder_is_complete(complete):
     names = {path.name for path in complete.folder.iterdir()}
-    assert names == {"config.yaml", "data.json", "history.csv", "checkpoints", "tensorboard", "model.weights.h5"}
+    assert names == {".lock", "config.yaml", "data.json", "history.csv", "checkpoints", "tensorboard", "model.weights.h5"}
     history = rows(complete.folder)
     assert [row["epoch"] for row in history] == [1, 2, 3]
     assert set(history[0]) == set(COLUMNS) - {"seconds"}
@@ -83,7 +84,9 @@ def test_a_resumed_run_gives_the_numbers_of_an_uninterrupted_one(complete, tmp_p
     fit = keras.Model.fit
     with monkeypatch.context() as patch:
         patch.setattr(keras.Model, "fit", lambda self, *a, callbacks, **k: fit(self, *a, callbacks=[*callbacks, StopAfter()], **k))
-        with pytest.raises(InterruptedRun, match="after 1 complete epochs; go on with the same command and --resume"):
+        with pytest.raises(
+            InterruptedRun, match="stopped by the user; what was complete is kept: go on with the same command and --resume"
+        ):
             train(config(), folder, verbose=0)
     assert [row["epoch"] for row in rows(folder)] == [1]
     with pytest.raises(RunError, match="is not complete: model.weights.h5 is missing; finish it"):
@@ -102,7 +105,7 @@ def test_a_killed_process_resumes_to_the_numbers_of_an_uninterrupted_one(tmp_pat
 
     subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
     killed = subprocess.Popen(command(tmp_path / "killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while killed.poll() is None and not (tmp_path / "killed" / "checkpoints" / "checkpoint").exists():
+    while killed.poll() is None and not (tmp_path / "killed" / "checkpoints" / "epoch-2.index").exists():
         time.sleep(0.01)
     os.kill(killed.pid, signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
@@ -195,9 +198,71 @@ def test_data_that_changed_are_noticed(copy):
         load(copy).test_images()
 
 
-def test_a_damaged_checkpoint_is_refused_by_name(copy):
-    (copy / "model.weights.h5").unlink()
-    for path in (copy / "checkpoints").glob("*.data-*"):
+def unfinished(folder):
+    (folder / "model.weights.h5").unlink()
+    return folder
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(complete, copy, caplog):
+    truncate(unfinished(copy) / "checkpoints" / "epoch-3.data-00000-of-00001")
+    resumed = train(config(), copy, resume=True, verbose=0)
+    assert "checkpoints/epoch-3` is damaged" in caplog.text
+    assert rows(copy) == rows(complete.folder)
+    assert same_weights(resumed, complete)
+
+
+def test_where_all_checkpoints_are_damaged_the_run_is_refused(copy):
+    for path in (unfinished(copy) / "checkpoints").glob("*.data-*"):
         truncate(path)
-    with pytest.raises(RunError, match=r"checkpoints/ckpt-3` is damaged"):
+    with pytest.raises(RunError, match="all checkpoints in .* are damaged"):
         train(config(), copy, resume=True, verbose=0)
+
+
+def test_a_run_that_died_before_its_first_checkpoint_begins_again(complete, copy):
+    shutil.rmtree(unfinished(copy) / "checkpoints")
+    train(config(), copy, resume=True, verbose=0)
+    assert rows(copy) == rows(complete.folder)
+
+
+def test_a_history_that_lacks_epochs_is_refused(copy):
+    history = unfinished(copy) / "history.csv"
+    history.write_text("".join(history.read_text().splitlines(keepends=True)[:2]))
+    with pytest.raises(RunError, match="history.csv` does not hold the 3 epochs of the checkpoint"):
+        train(config(), copy, resume=True, verbose=0)
+
+
+def test_a_training_that_diverges_is_stopped_and_said(tmp_path):
+    with pytest.raises(RunError, match=r"` is (nan|inf|-inf) in epoch 1: the training diverged; try a smaller `training.learning_rate`"):
+        train(config(learning_rate=1e30), tmp_path / "run", verbose=0)
+    assert not (tmp_path / "run" / "model.weights.h5").exists()
+    assert not (tmp_path / "run" / "history.csv").exists()
+
+
+def test_two_trainings_can_not_share_a_folder(tmp_path):
+    with locked(tmp_path / "run"), pytest.raises(RunError, match="is being trained by another process"):
+        train(config(), tmp_path / "run", verbose=0)
+
+
+@pytest.mark.parametrize("late", ["x_train", "x_test"])
+def test_every_image_is_checked_before_training(late, tmp_path):
+    """Grey values after thousands of binary images, or among the test images only, are found at once."""
+    arrays = {name: np.zeros((count, 4, 4, 1), np.float32) for name, count in (("x_train", 6000), ("x_validation", 10), ("x_test", 10))}
+    arrays[late][-1] = 0.5
+    np.savez(tmp_path / "images.npz", **arrays)
+    with pytest.raises(DataError, match="only 0 and 1 for a Bernoulli"):
+        train(config().override([f"data.source=npz:{tmp_path}/images.npz", "data.binarize=none"]), tmp_path / "run", verbose=0)
+    assert not (tmp_path / "run").exists()
+
+
+def test_too_few_test_images_for_a_standard_error_are_refused(tmp_path):
+    np.savez(tmp_path / "images.npz", x_train=np.zeros((20, 4, 4, 1), np.float32), x_test=np.zeros((1, 4, 4, 1), np.float32))
+    arguments = [f"data.source=npz:{tmp_path}/images.npz", "data.binarize=none", "training.batch_size=5"]
+    with pytest.raises(DataError, match="leaves 1 test image.*raise `data.test`"):
+        train(config().override(arguments), tmp_path / "run", verbose=0)
+
+
+def test_a_log_of_a_long_training_is_short(capsys, tmp_path):
+    train(config(epochs=60), tmp_path / "run")
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
+    assert 20 <= len(lines) <= 30
+    assert lines[-1].startswith("epoch 60/60  loss ")

@@ -57,7 +57,7 @@ def build_piece(section: str, registry: Mapping[str, type], spec: Mapping[str, A
     signature = inspect.signature(piece).parameters
     known: dict[str, Any] = {name: (parameter.annotation, parameter.default) for name, parameter in signature.items() if name not in given}
     try:
-        checked = create_model("Options", __config__=ConfigDict(extra="forbid"), **known)(**options)
+        checked = create_model("Options", __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **known)(**options)
     except ValidationError as error:
         raise ConfigError(f"{section} {spec['name']!r}: {explain(error, known)}") from None
     return piece(**{name: given[name] for name in signature if name in given}, **{name: getattr(checked, name) for name in known})
@@ -104,10 +104,11 @@ def build_objective(config: Config, steps_per_epoch: int) -> Objective:
         stem = key.removesuffix("_epochs")
         if stem == key:
             spec[key] = value
-        elif isinstance(value, int | float):
-            spec[f"{stem}_steps"] = round(value * steps_per_epoch)
-        else:
-            raise ConfigError(f"`objective.{key}` must be a number of epochs, got {value!r}.")
+            continue
+        try:
+            spec[f"{stem}_steps"] = round(float(value) * steps_per_epoch)
+        except (TypeError, ValueError, OverflowError):
+            raise ConfigError(f"`objective.{key}` must be a number of epochs, got {value!r}.") from None
     objective = build_piece("objective", OBJECTIVES, spec)
     if objective.settled_at > config.training.epochs * steps_per_epoch:
         raise ConfigError(

@@ -1,5 +1,6 @@
 """Configurations: frozen dataclasses of plain values, to and from YAML. No TensorFlow here, so mistakes are answered at once."""
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field
 from importlib import resources
@@ -26,12 +27,20 @@ def _has_name(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+def _no_truth(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must be a number")
+    return value
+
+
 # A piece by name with its options, `{name: normal, scale: 0.1}`; the options are checked against the piece when it is built.
 Piece = Annotated[dict[str, Any], BeforeValidator(lambda value: _has_name(_named(value)) if isinstance(_named(value), dict) else value)]
 
-_STRICT = ConfigDict(extra="forbid")
+_NO_YAML = (yaml.YAMLError, ValueError, RecursionError)  # impossible dates, numbers and depths are not YAMLError
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 _Share = Annotated[float, Field(gt=0, lt=1)]
-_Positive = Annotated[int, Field(ge=1)]
+_Positive = Annotated[int, BeforeValidator(_no_truth), Field(ge=1, le=2**31 - 1)]
+_Size = Annotated[int, BeforeValidator(_no_truth), Field(ge=1, le=2**16)]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -48,7 +57,7 @@ class DataConfig:
     """
 
     source: str
-    image_size: _Positive | None = None
+    image_size: Annotated[_Size, Field(le=4096)] | None = None
     channels: Literal[1, 3] | None = None
     binarize: Literal["none", "dynamic"] = "none"
     validation: _Share = 0.1
@@ -59,7 +68,7 @@ class DataConfig:
 class ModelConfig:
     """The pieces of the model, each by name with its options."""
 
-    latent_dim: _Positive
+    latent_dim: _Size
     encoder: Piece = field(default_factory=lambda: {"name": "mlp"})
     decoder: Piece = field(default_factory=lambda: {"name": "mlp"})
     posterior: Piece = field(default_factory=lambda: {"name": "diagonal-normal"})
@@ -97,7 +106,7 @@ class Config:
     model: ModelConfig
     training: TrainingConfig = field(default_factory=TrainingConfig)
     objective: Piece = field(default_factory=lambda: {"name": "elbo"})
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    seed: Annotated[int, BeforeValidator(_no_truth), Field(ge=0, lt=2**31)] = 0
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Config":
@@ -127,9 +136,10 @@ class Config:
             if not equals or not path:
                 raise ConfigError(f"`--set` must be section.key=value, got {assignment!r}; for example training.epochs=5.")
             try:
-                _assign(values, path.split("."), yaml.safe_load(text), path)
-            except yaml.YAMLError:
-                raise ConfigError(f"`--set` {path}: the value {text!r} is no YAML; quote it or close its brackets.") from None
+                value = yaml.safe_load(text)
+            except _NO_YAML:
+                raise ConfigError(f"`--set` {path}: the value {reprlib.repr(text)} is no YAML; quote it or close its brackets.") from None
+            _assign(values, path.split("."), value, path)
         return Config.from_dict(values)
 
 
@@ -182,13 +192,13 @@ def explain(error: ValidationError, owner: Any) -> str:
         return f"unknown key `{key}`.{did_you_mean(parts[-1], _keys(owner, parts[:-1]))}"
     if kind in ("missing", "missing_argument"):
         return f"`{key}` is required and missing."
-    return f"`{key}`: {complaint['msg']}, got {complaint['input']!r}."
+    return f"`{key}`: {complaint['msg']}, got {reprlib.repr(complaint['input'])}."
 
 
 def _parse(text: str, where: str) -> Config:
     try:
         values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except _NO_YAML as error:
         raise ConfigError(f"{where} is no YAML: {' '.join(str(error).split())}.") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{where} must be a mapping with the sections {', '.join(_keys(Config, []))}.")

@@ -58,12 +58,12 @@ class Generator(tf.Module):
         """(H, W, C)."""
         return self.likelihood.image_shape
 
-    def decode(self, z: tf.Tensor) -> tfd.Distribution:
-        """Return p(x | z), batch [...], event [H, W, C], for latents z [..., D]."""
+    def decode(self, z: tf.Tensor, training: bool = False) -> tfd.Distribution:
+        """Return p(x | z), batch [...], event [H, W, C], for latents z [..., D]; `training` is Keras's flag for the decoder's layers."""
         if z.shape.rank == 2:
-            return self.likelihood(self.decoder(z))
+            return self.likelihood(self.decoder(z, training=training))
         flat = tf.reshape(z, [-1, z.shape[-1]])
-        return self.likelihood(self.decoder(flat), batch_shape=tf.shape(z)[:-1])
+        return self.likelihood(self.decoder(flat, training=training), batch_shape=tf.shape(z)[:-1])
 
     def __call__(self, eps: tf.Tensor) -> tfd.Distribution:
         """Return p(x | from_noise(eps)), batch [...], event [H, W, C], for eps [..., noise_dim]."""

@@ -47,7 +47,13 @@ class History:
         self._write()
 
     def keep(self, epochs: int) -> None:
-        """Drop the rows after the first `epochs`, which a checkpoint does not hold."""
+        """Drop the rows after the first `epochs`, which a checkpoint does not hold.
+
+        Raises:
+            RunError: rows of those epochs are missing.
+        """
+        if [row["epoch"] for row in self.rows[:epochs]] != list(range(1, epochs + 1)):
+            raise RunError(f"`{self.path}` does not hold the {epochs} epochs of the checkpoint; restore it or train again.")
         self.rows = self.rows[:epochs]
         self._write()
 
@@ -62,5 +68,5 @@ class History:
             with self.path.open(newline="") as file:
                 rows = list(csv.DictReader(file))
             return [{**{name: float(row[name]) for name in COLUMNS}, "epoch": int(row["epoch"])} for row in rows]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
             raise RunError(f"`{self.path}` is no history ({error}); restore it or train again.") from None

@@ -11,12 +11,15 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras as keras
+from scipy.special import gammaln
 
 from vae_tf.errors import ConfigError, DataError
 
 __all__ = ["LIKELIHOODS", "Bernoulli", "Binomial", "Likelihood", "Normal", "NormalLearnedScale", "NormalPixelScale"]
 
 tfd, tfpl = tfp.distributions, tfp.layers
+
+_LEAST_SCALE = 1e-6  # below it, squared deviations in units of the scale overflow float32
 
 
 class Likelihood(keras.layers.Layer):
@@ -26,6 +29,9 @@ class Likelihood(keras.layers.Layer):
 
     Args:
         image_shape: (H, W, C).
+
+    Raises:
+        ConfigError: `image_shape` is no such triple.
     """
 
     params_per_value: ClassVar[int] = 1  # how many parameters describe one value of the image
@@ -33,6 +39,8 @@ class Likelihood(keras.layers.Layer):
 
     def __init__(self, image_shape: tuple[int, int, int]):
         super().__init__(name="likelihood", dtype="float32")
+        if len(image_shape) != 3 or min(image_shape) < 1:
+            raise ConfigError(f"`image_shape` must be (height, width, channels), each at least 1, got {image_shape}.")
         height, width, channels = image_shape
         self.image_shape = (height, width, channels)
         self.distribution = tfpl.DistributionLambda(self.make_distribution, convert_to_tensor_fn=tfd.Distribution.mean, dtype="float32")
@@ -118,7 +126,7 @@ class Bernoulli(Likelihood):
     def check(self, x: np.ndarray) -> None:
         """Refuse grey values: their 'Bernoulli log-likelihood' is not the logarithm of any probability."""
         super().check(x)
-        if not np.isin(x, (0, 1)).all():
+        if not ((x == 0) | (x == 1)).all():
             raise DataError(
                 "`x` must hold only 0 and 1 for a Bernoulli likelihood, got grey values; binarize the images "
                 "(`data.binarize=dynamic`), or choose a likelihood of grey values (`model.likelihood=normal`)."
@@ -170,10 +178,10 @@ class Normal(Likelihood):
 
     Args:
         image_shape: (H, W, C).
-        scale: standard deviation, in units of the value range [0, 1], above 0.
+        scale: standard deviation, in units of the value range [0, 1], at least 1e-6.
 
     Raises:
-        ConfigError: `scale` is not above 0.
+        ConfigError: `scale` is below 1e-6 or not finite.
 
     Source: Kingma and Welling (2014), equation 12.
     """
@@ -197,7 +205,7 @@ class NormalLearnedScale(Likelihood):
         min_scale: the scale never falls below it; densities stay finite on images that are reconstructed exactly.
 
     Raises:
-        ConfigError: a scale is not above 0, or `initial_scale` is not above `min_scale`.
+        ConfigError: a scale is below 1e-6 or not finite, or `initial_scale` is not above `min_scale`.
 
     Source: Rybkin, Daniilidis and Levine (2021), section 3.
     """
@@ -205,8 +213,8 @@ class NormalLearnedScale(Likelihood):
     def __init__(self, image_shape: tuple[int, int, int], *, initial_scale: float = 0.5, min_scale: float = 0.01):
         super().__init__(image_shape)
         self.min_scale = _positive("min_scale", min_scale)
-        if initial_scale <= min_scale:
-            raise ConfigError(f"`initial_scale` must be above `min_scale`={min_scale:g}, got {initial_scale:g}.")
+        if not min_scale < initial_scale < np.inf:
+            raise ConfigError(f"`initial_scale` must be finite and above `min_scale`={min_scale:g}, got {initial_scale:g}.")
         start = keras.initializers.Constant(np.log(initial_scale - min_scale))
         # Owned by the distribution layer, which Keras wants to know the weights that it uses.
         self.log_excess = self.distribution.add_weight("log_excess", shape=(), initializer=start)
@@ -225,7 +233,7 @@ class NormalPixelScale(Likelihood):
         min_scale: f_sigma = min_scale + softplus(.); without it the density of a pixel that never changes grows without bound.
 
     Raises:
-        ConfigError: `min_scale` is not above 0.
+        ConfigError: `min_scale` is below 1e-6 or not finite.
 
     Source: Kingma and Welling (2014), equation 12; for the bound on scale, Mattei and Frellsen (2018), proposition 1.
     """
@@ -252,8 +260,8 @@ LIKELIHOODS = {
 
 
 def _positive(name: str, value: float) -> float:
-    if not value > 0:
-        raise ConfigError(f"`{name}` must be above 0, got {value:g}; values of images span [0, 1], so try 0.1.")
+    if not _LEAST_SCALE <= value < np.inf:
+        raise ConfigError(f"`{name}` must be finite and at least {_LEAST_SCALE:g}, got {value:g}; images span [0, 1], so try 0.1.")
     return value
 
 
@@ -263,6 +271,9 @@ class _BinomialShare(tfd.Distribution):
     def __init__(self, total_count: int, logits: tf.Tensor):
         parameters = dict(locals())
         self.total_count, self.logits = total_count, logits
+        # log(n over k) for all k, in float64: float32 lgamma near n = 255 is off by 1e-4 nats a pixel.
+        k = np.arange(total_count + 1)
+        self._log_choose = (gammaln(total_count + 1) - gammaln(k + 1) - gammaln(total_count - k + 1)).astype(np.float32)
         super().__init__(
             tf.float32, tfp.distributions.NOT_REPARAMETERIZED, validate_args=False, allow_nan_stats=True, parameters=parameters
         )
@@ -278,23 +289,16 @@ class _BinomialShare(tfd.Distribution):
         return tf.sigmoid(self.logits)
 
     def _log_prob(self, x):
-        k = x * self.total_count
-        # k log p + (n - k) log(1 - p) = k logits - n softplus(logits)
-        return k * self.logits - self.total_count * tf.nn.softplus(self.logits) + self._log_choose(k)
+        return self._log_pmf(x * self.total_count, self.logits)
 
-    def _log_choose(self, k):
-        n = float(self.total_count)
-        return tf.math.lgamma(n + 1) - tf.math.lgamma(k + 1) - tf.math.lgamma(n - k + 1)
+    def _log_pmf(self, k, logits):
+        # k log p + (n - k) log(1 - p) = k logits - n softplus(logits)
+        return k * logits - self.total_count * tf.nn.softplus(logits) + tf.gather(self._log_choose, tf.cast(tf.round(k), tf.int32))
 
     def _quantile(self, uniform):
         # min {k : F(k) >= u}, by counting the levels with F(k) < u
-        shares = tf.range(self.total_count, dtype=tf.float32) / self.total_count
-        pmf = tf.exp(self._log_prob_grid(shares))
+        pmf = tf.exp(self._log_pmf(tf.range(self.total_count, dtype=tf.float32), self.logits[..., None]))
         return tf.reduce_sum(tf.cast(tf.cumsum(pmf, axis=-1) < uniform[..., None], tf.float32), -1) / self.total_count
-
-    def _log_prob_grid(self, shares):
-        k, logits = shares * self.total_count, self.logits[..., None]
-        return k * logits - self.total_count * tf.nn.softplus(logits) + self._log_choose(k)
 
     def _sample_n(self, n, seed=None):
         uniform = tf.random.stateless_uniform(tf.concat([[n], tf.shape(self.logits)], 0), tfp.random.sanitize_seed(seed))

@@ -4,6 +4,8 @@ An encoder maps images [B, H, W, C] to features [B, F]; a decoder maps latents [
 linear map to the parameters of a distribution belongs to the posterior and the likelihood.
 """
 
+import reprlib
+from collections.abc import Callable
 from typing import final
 
 import tensorflow as tf
@@ -12,6 +14,8 @@ import tf_keras as keras
 from vae_tf.errors import ConfigError
 
 __all__ = ["DECODERS", "ENCODERS", "ConvDecoder", "ConvEncoder", "MLPDecoder", "MLPEncoder"]
+
+_MOST_LAYERS, _MOST_UNITS = 8, 2**16
 
 
 @final
@@ -63,7 +67,7 @@ class ConvEncoder(keras.layers.Layer):
     def __init__(self, *, filters: tuple[int, ...] = (32, 64), hidden: int = 256, activation: str = "relu"):
         super().__init__(name="encoder")
         _check_widths("filters", filters)
-        convolutions = [keras.layers.Conv2D(n, 3, strides=2, padding="same", activation=activation) for n in filters]
+        convolutions = [keras.layers.Conv2D(n, 3, 2, "same", activation=_activation(activation)) for n in filters]
         self.body = keras.Sequential([*convolutions, keras.layers.Flatten(), *_dense((hidden,), activation)])
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
@@ -96,7 +100,10 @@ class ConvDecoder(keras.layers.Layer):
             [
                 *_dense((hidden, start[0] * start[1] * start[2]), activation),
                 keras.layers.Reshape(start),
-                *(keras.layers.Conv2DTranspose(n, 3, strides=2, padding="same", activation=activation) for n in reversed(filters)),
+                *(
+                    keras.layers.Conv2DTranspose(n, 3, strides=2, padding="same", activation=_activation(activation))
+                    for n in reversed(filters)
+                ),
             ]
         )
 
@@ -124,9 +131,16 @@ def _dense(widths: tuple[int, ...], activation: str) -> list[keras.layers.Layer]
     _check_widths("hidden", widths)
     if activation == "gated":
         return [_GatedDense(n) for n in widths]
-    return [keras.layers.Dense(n, activation) for n in widths]
+    return [keras.layers.Dense(n, _activation(activation)) for n in widths]
+
+
+def _activation(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
+    try:
+        return keras.activations.get(name)
+    except ValueError:
+        raise ConfigError(f"`activation` must be a Keras activation such as 'relu', or 'gated' in an mlp, got {name!r}.") from None
 
 
 def _check_widths(name: str, widths: tuple[int, ...]) -> None:
-    if not widths or min(widths) < 1:
-        raise ConfigError(f"`{name}` must hold at least one width, each at least 1, got {list(widths)}.")
+    if not 1 <= len(widths) <= _MOST_LAYERS or min(widths) < 1 or max(widths) > _MOST_UNITS:
+        raise ConfigError(f"`{name}` must hold 1 to {_MOST_LAYERS} widths, each from 1 to {_MOST_UNITS}, got {reprlib.repr(list(widths))}.")

@@ -1,7 +1,7 @@
 """Objectives: from the log densities of one draw to a bound per example, in nats. Higher is better."""
 
 from dataclasses import dataclass
-from math import log
+from math import inf, log
 from typing import Literal, NamedTuple, Protocol, final
 
 import tensorflow as tf
@@ -118,5 +118,5 @@ OBJECTIVES = {"elbo": Elbo, "iwae": ImportanceWeighted}
 
 
 def _at_least(name: str, value: float, lower: float) -> None:
-    if value < lower:
-        raise ConfigError(f"`{name}` must be at least {lower}, got {value}.")
+    if not lower <= value < inf:
+        raise ConfigError(f"`{name}` must be finite and at least {lower}, got {value}.")

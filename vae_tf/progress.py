@@ -1,10 +1,15 @@
 """Progress of long work, on standard error."""
 
 import sys
+import time
+from typing import final
 
+import tf_keras as keras
 from tqdm import tqdm
 
-__all__ = ["progress"]
+__all__ = ["Narrator", "progress"]
+
+_LINES = 20
 
 
 def progress(total: int, title: str, unit: str, *, quiet: bool = False) -> tqdm:
@@ -18,3 +23,25 @@ def progress(total: int, title: str, unit: str, *, quiet: bool = False) -> tqdm:
     """
     every_s = 0.1 if sys.stderr.isatty() else 10.0
     return tqdm(total=total, desc=title, unit=f" {unit}", unit_scale=True, mininterval=every_s, delay=0.5, disable=quiet)
+
+
+@final
+class Narrator(keras.callbacks.Callback):
+    """Tells a training in a log: some twenty lines, evenly spread, and one at least every ten seconds.
+
+    Args:
+        epochs: of the whole training.
+    """
+
+    def __init__(self, epochs: int):
+        super().__init__()
+        self.epochs, self.every = epochs, -(-epochs // _LINES)
+        self._told_s = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Print a line, if it is time for one."""
+        done, now_s = epoch + 1, time.perf_counter()
+        if done in (1, self.epochs) or done % self.every == 0 or now_s - self._told_s > 10:
+            values = "  ".join(f"{name} {value:.2f}" for name, value in (logs or {}).items())
+            print(f"epoch {done}/{self.epochs}  {values}", flush=True)
+            self._told_s = now_s

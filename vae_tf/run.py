@@ -14,10 +14,10 @@ Restoring rebuilds the model from the configuration and loads weights: no code i
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import final
+from typing import Annotated, final
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, PositiveInt, TypeAdapter, ValidationError
 
 from vae_tf import config as configs
 from vae_tf import data
@@ -33,6 +33,8 @@ __all__ = ["CHECKPOINTS", "CONFIG", "DATA", "EVALUATION", "HISTORY", "REPORT", "
 CONFIG, DATA, WEIGHTS = "config.yaml", "data.json", "model.weights.h5"
 HISTORY, CHECKPOINTS = "history.csv", "checkpoints"
 EVALUATION, REPORT = "evaluation.json", "report.html"
+
+_Size = Annotated[int, Field(ge=1, le=4096)]
 
 
 @final
@@ -51,11 +53,11 @@ class DataSummary:
     """
 
     source: str
-    image_shape: tuple[int, int, int]
-    levels: int | None
-    train: int
-    validation: int
-    test: int
+    image_shape: tuple[_Size, _Size, _Size]
+    levels: Annotated[int, Field(ge=2, le=2**16)] | None
+    train: PositiveInt
+    validation: PositiveInt
+    test: PositiveInt
     fingerprint: str
 
     @classmethod
@@ -151,7 +153,7 @@ def load(folder: str | Path) -> Run:
     vae.optimizer.iterations.assign(config.training.epochs * steps_per_epoch)
     try:
         vae.load_weights(folder / WEIGHTS)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, IndexError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise RunError(f"`{folder / WEIGHTS}` is damaged or of another model ({reason}); restore it or train again.") from None
     return Run(folder, config, summary, vae)

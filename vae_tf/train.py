@@ -1,8 +1,8 @@
 """Training: fit a configuration into a run folder, epoch by epoch, so that it can be stopped and resumed exactly."""
 
-from functools import partial
+import shutil
 from pathlib import Path
-from typing import Any, final
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -11,16 +11,20 @@ import tf_keras as keras
 from vae_tf import config as configs
 from vae_tf import data
 from vae_tf.build import build
+from vae_tf.checkpoints import Keeper
 from vae_tf.config import Config
-from vae_tf.errors import InterruptedRun, RunError
-from vae_tf.files import replacing
+from vae_tf.data import Images
+from vae_tf.errors import DataError, InterruptedRun, RunError
+from vae_tf.files import locked, replacing
 from vae_tf.history import History
 from vae_tf.model import VAE
+from vae_tf.progress import Narrator
 from vae_tf.run import CHECKPOINTS, CONFIG, DATA, HISTORY, WEIGHTS, DataSummary, Run, load
 
 __all__ = ["train"]
 
 VALIDATION_BATCH = 500
+_CHUNK = 5000  # images checked at once
 
 
 def train(config: Config, folder: str | Path, *, data_dir: str | None = None, resume: bool = False, verbose: int = 2) -> Run:
@@ -33,102 +37,85 @@ def train(config: Config, folder: str | Path, *, data_dir: str | None = None, re
         folder: the run folder; created.
         data_dir: where `tensorflow_datasets` keeps prepared sets; None for its default.
         resume: continue from the last complete epoch in `folder`; from the beginning when there is none.
-        verbose: Keras's progress: 1 a bar, 2 a line per epoch, 0 silent.
+        verbose: 1 a bar for each epoch, 2 some twenty lines in all, 0 silent.
 
     Raises:
         ConfigError: the configuration can not work.
         DataError: the data are missing, unreadable or out of range.
-        RunError: `folder` holds another run, or is damaged.
+        RunError: `folder` holds another run, is damaged or in use, the disk is full, or the training diverged.
         InterruptedRun: the user pressed Ctrl-C.
     """
     folder = Path(folder)
     _check_folder(folder, config, resume)
     if resume and (folder / WEIGHTS).exists():
         return load(folder)
-    images = data.load(config.data, config.seed, data_dir)
+    try:
+        images = data.load(config.data, config.seed, data_dir)
+        steps = data.steps_per_epoch(images.train, config.training.batch_size)
+        keras.utils.set_random_seed(config.seed)
+        vae = build(config, images.image_shape, data.seen_levels(images, config.data), steps)
+        _check_images(vae, images, config)
+        with locked(folder):
+            return _fit(vae, images, config, folder, steps, resume, verbose)
+    except BlockingIOError:
+        raise RunError(f"`{folder}` is being trained by another process; wait for it, or choose another for --run.") from None
+    except KeyboardInterrupt:
+        raise InterruptedRun("stopped by the user; what was complete is kept: go on with the same command and --resume.") from None
+
+
+def _fit(vae: VAE, images: Images, config: Config, folder: Path, steps: int, resume: bool, verbose: int) -> Run:
+    _check_folder(folder, config, resume)  # again, now that nobody else can change it
     summary = DataSummary.of(images, config)
     if (folder / DATA).exists():
         DataSummary.read(folder / DATA).require(summary)
-
-    keras.utils.set_random_seed(config.seed)
-    steps = data.steps_per_epoch(images.train, config.training.batch_size)
-    vae = build(config, images.image_shape, summary.levels, steps)
-    seen = partial(data.fixed_images, levels=images.levels, seed=config.seed, binarize=config.data.binarize)
-    validation = seen(images.validation)
-    for x in (seen(images.train.take(np.arange(min(1000, summary.train)))), validation):
-        vae.likelihood.check(x)
-
-    folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / CONFIG) as path:
         configs.write(config, path)
     summary.write(folder / DATA)
 
-    history = History(folder / HISTORY)
-    keeper = _Keeper(vae, folder / CHECKPOINTS, history)
+    training = config.training
+    keeper = Keeper(vae, folder / CHECKPOINTS, History(folder / HISTORY))
     first_epoch = keeper.restore() if resume else 0
-    batches = data.training_batches(
-        images.train,
-        images.levels,
-        batch_size=config.training.batch_size,
-        seed=config.seed,
-        binarize=config.data.binarize,
-        first_epoch=first_epoch,
+    prepared: dict[str, Any] = {"seed": config.seed, "binarize": config.data.binarize}
+    validation = data.fixed_images(images.validation, images.levels, **prepared)
+    vae.fit(
+        data.training_batches(images.train, images.levels, batch_size=training.batch_size, first_epoch=first_epoch, **prepared),
+        epochs=training.epochs,
+        initial_epoch=first_epoch,
+        steps_per_epoch=steps,
+        validation_data=tf.data.Dataset.from_tensor_slices(validation).batch(VALIDATION_BATCH),
+        callbacks=[
+            keeper,
+            keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False),
+            *([Narrator(training.epochs)] if verbose == 2 else []),
+        ],
+        verbose=1 if verbose == 1 else 0,
     )
-    try:
-        vae.fit(
-            batches,
-            epochs=config.training.epochs,
-            initial_epoch=first_epoch,
-            steps_per_epoch=steps,
-            validation_data=tf.data.Dataset.from_tensor_slices(validation).batch(VALIDATION_BATCH),
-            callbacks=[keeper, keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False)],
-            verbose=verbose,
-        )
-    except KeyboardInterrupt:
-        raise InterruptedRun(
-            f"stopped by the user after {len(history.rows)} complete epochs; go on with the same command and --resume."
-        ) from None
-    with replacing(folder / WEIGHTS) as path:
-        vae.save_weights(path)
+    _save_weights(vae, folder / WEIGHTS)
     return Run(folder, config, summary, vae)
 
 
-@final
-class _Keeper(keras.callbacks.Callback):
-    """Writes history and checkpoint after each epoch. History first: its rows beyond the checkpoint are dropped on restoring."""
+def _save_weights(vae: VAE, target: Path) -> None:
+    """Save the weights, where there is room: a full disk in the middle of an HDF5 file can take the process with it."""
+    needed = 2 * sum(weight.nbytes for weight in vae.get_weights()) + 2**20
+    if shutil.disk_usage(target.parent).free < needed:
+        raise RunError(f"`{target}` needs {needed / 1e6:.0f} MB of disk, and there is less; make room and go on with --resume.")
+    with replacing(target) as path:
+        vae.save_weights(path)
 
-    def __init__(self, vae: VAE, folder: Path, history: History):
-        super().__init__()
-        self.history, self.epochs = history, tf.Variable(0, dtype=tf.int64)
-        vae.optimizer.build(vae.trainable_variables)
-        checkpoint = tf.train.Checkpoint(model=vae, optimizer=vae.optimizer, epochs=self.epochs)
-        self.manager = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=2)
 
-    def restore(self) -> int:
-        """Restore the last checkpoint and return the number of complete epochs, 0 when there is none."""
-        if self.manager.latest_checkpoint is None:
-            return 0
-        try:
-            self.manager.checkpoint.restore(self.manager.latest_checkpoint).assert_consumed()
-        except (tf.errors.OpError, IndexError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
-            raise RunError(f"`{self.manager.latest_checkpoint}` is damaged ({reason}); remove it to go on from the one before.") from None
-        epochs = int(self.epochs.numpy())
-        self.history.keep(epochs)
-        return epochs
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self.history.start()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self.history.add(epoch + 1, logs or {})
-        self.epochs.assign(epoch + 1)
-        self.manager.save(checkpoint_number=epoch + 1)
+def _check_images(vae: VAE, images: Images, config: Config) -> None:
+    """Refuse now what would be refused later: images outside the support, or too few to give a standard error."""
+    if len(images.test) < 2:
+        raise DataError(f"`{images.source}` leaves {len(images.test)} test image(s), and at least 2 are needed; raise `data.test`.")
+    for split in (images.train, images.validation, images.test):
+        for start in range(0, len(split), _CHUNK):
+            part = split.take(np.arange(start, min(start + _CHUNK, len(split))))
+            vae.likelihood.check(data.fixed_images(part, images.levels, seed=config.seed, binarize=config.data.binarize))
 
 
 def _check_folder(folder: Path, config: Config, resume: bool) -> None:
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
+    if not folder.exists() or (folder.is_dir() and all(path.name.startswith(".") for path in folder.iterdir())):
+        return  # hidden files are what a killed process left
     if not (folder / CONFIG).exists():
         raise RunError(f"`{folder}` exists and is no run folder; choose another for --run, nothing was changed.")
     if not resume:
