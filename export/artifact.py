@@ -14,6 +14,7 @@ from export.errors import TargetError
 __all__ = ["check_target", "next_version", "publish", "unfinished"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_LARGEST_VERSION = 2**63 - 1  # TensorFlow Serving reads the folder's name as int64, and passes over what is larger
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 
 
@@ -23,7 +24,7 @@ def check_target(models: str | Path, name: str, version: int | None) -> Path:
     Args:
         models: folder of all models.
         name: of the model.
-        version: at least 1; None for the next.
+        version: from 1 to 2^63 - 1; None for the next.
 
     Raises:
         TargetError: the name or the version can not be used, or MODELS/NAME is no folder.
@@ -33,8 +34,8 @@ def check_target(models: str | Path, name: str, version: int | None) -> Path:
             f"`name` must start with a letter or digit and hold only letters, digits, `.`, `_` and `-`, without `..`, got {name!r}; "
             "for example mnist-conv."
         )
-    if version is not None and version < 1:
-        raise TargetError(f"`version` must be at least 1, got {version}; leave it out for the next.")
+    if version is not None and not 1 <= version <= _LARGEST_VERSION:
+        raise TargetError(f"`version` must lie between 1 and {_LARGEST_VERSION}, got {version}; leave it out for the next.")
     folder = Path(models, name)
     for path in (folder.parent, folder):
         if path.exists() and not path.is_dir():
@@ -45,8 +46,15 @@ def check_target(models: str | Path, name: str, version: int | None) -> Path:
 
 
 def next_version(folder: Path) -> int:
-    """Return the largest version in MODELS/NAME plus 1."""
-    return 1 + max((int(path.name) for path in folder.iterdir() if path.name.isdecimal()), default=0)
+    """Return the largest version in MODELS/NAME plus 1.
+
+    Raises:
+        TargetError: a version could not be served any more.
+    """
+    largest = max((int(path.name) for path in folder.iterdir() if path.name.isdecimal()), default=0)
+    if largest >= _LARGEST_VERSION:
+        raise TargetError(f"`version` must lie between 1 and {_LARGEST_VERSION}, and {largest} exists in {folder}; name a free one.")
+    return largest + 1
 
 
 @contextmanager
@@ -81,7 +89,7 @@ def publish(temporary: Path, folder: Path, version: int | None, seal: Callable[[
         seal: writes into the folder what names its version; called again when another export took the number in the meantime.
 
     Raises:
-        TargetError: `version` was taken in the meantime.
+        TargetError: `version` was taken in the meantime, or there is no next.
     """
     while True:
         number = next_version(folder) if version is None else version

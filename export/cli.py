@@ -1,6 +1,7 @@
 """The command line: parsing only. Every command imports what it needs when it runs, so that mistakes are answered at once."""
 
 import logging
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ class _Group(click.Group):
         except OSError as error:
             code, message = FAILURE, f"{error.filename or 'file'}: {error.strerror or error}."
         except KeyboardInterrupt:
-            code, message = INTERRUPTED, "interrupted by the user; no version was written."
+            code, message = INTERRUPTED, "interrupted; no version was written."
         click.echo(f"error: {message}", err=True)
         ctx.exit(code)
 
@@ -70,6 +71,7 @@ def run(run: Path, models: Path, name: str, version: int | None) -> None:
     from export.artifact import check_target
 
     check_target(models, name, version)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # to end an export is to interrupt it: nothing may be left over
     from vae_tf.startup import start_tensorflow
 
     start_tensorflow()

@@ -25,7 +25,7 @@ def export(run: str | Path, models: str | Path, name: str, version: int | None =
         run: folder of a complete run.
         models: folder of all models; created if missing.
         name: of the model: letters, digits, `.`, `_` and `-`.
-        version: at least 1; None for the next.
+        version: from 1 to 2^63 - 1; None for the next.
 
     Returns:
         The exported folder.

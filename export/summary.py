@@ -1,6 +1,7 @@
 """One screen that tells a stranger what an exported folder holds."""
 
 import textwrap
+from collections.abc import Callable
 from typing import Any
 
 from export.manifest import Manifest
@@ -19,16 +20,16 @@ def summarise(manifest: Manifest, damage: dict[str, str]) -> str:
     """
     g, origin = manifest.generator, manifest.provenance
     low, high = g.value_range
-    width = max(map(len, manifest.files | damage))
+    width = max(map(len, manifest.files | damage), default=0)
     files = [f"{path:<{width}}  {file.bytes:>10,} bytes  {damage.get(path, 'ok')}" for path, file in manifest.files.items()]
     added = [f"{path:<{width}}  {problem}" for path, problem in damage.items() if path not in manifest.files]
     sections = {
         "noise": [f"{g.noise}, {g.latent_dim} values"],
         "image": [f"{' x '.join(map(str, g.image_shape))}, values in [{low:g}, {high:g}]"],
-        "log p(x)": [_log_likelihood(origin.get("evaluation"))],
+        "log p(x)": _told(_log_likelihood, origin),
         "signatures": [f"{name}: {signature}" for name, signature in manifest.signatures.items()],
         "parity": [f"{form}: {parity_line(manifest, form)}" for form in manifest.formats],
-        "provenance": _provenance(origin),
+        "provenance": _told(_provenance, origin),
         "files": files + added,
     }
     title = f"{manifest.name}, version {manifest.version}, exported {manifest.created.isoformat()}"
@@ -43,11 +44,19 @@ def parity_line(manifest: Manifest, form: str) -> str:
     return ", ".join(f"{output} {value.largest:.2g} (tolerance {value.tolerance:g})" for output, value in parity.items())
 
 
-def _log_likelihood(evaluation: dict[str, Any] | None) -> str:
-    if evaluation is None:
-        return "not known: the run was not evaluated before the export"
-    e = evaluation["log_likelihood"]
-    return f"{e['value']:.2f} +- {e['standard_error']:.2f} {e['unit']} per test image ({e['images']} images; {e['method']})"
+def _told(tell: Callable[[dict[str, Any]], list[str]], origin: dict[str, Any]) -> list[str]:
+    """Return what `tell` makes of a provenance; its form is free, so that of another writer may be another."""
+    try:
+        return tell(origin)
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return ["not recorded in a form that is known here; manifest.json may hold more"]
+
+
+def _log_likelihood(origin: dict[str, Any]) -> list[str]:
+    if origin["evaluation"] is None:
+        return ["not known: the run was not evaluated before the export"]
+    e = origin["evaluation"]["log_likelihood"]
+    return [f"{e['value']:.2f} +- {e['standard_error']:.2f} {e['unit']} per test image ({e['images']} images; {e['method']})"]
 
 
 def _provenance(origin: dict[str, Any]) -> list[str]:

@@ -24,8 +24,10 @@ __all__ = ["TOLERANCE", "Probe", "probes", "verify"]
 
 # A twentieth of half a grey level of 255: no picture shows it, and no rounding of float32 reaches it.
 TOLERANCE = 1e-4
-# Where noise meets a threshold, rounding decides: a draw of few values may then fall on the other side.
+# Where noise meets a threshold, rounding decides on which side a drawn value falls. With n levels above black that happens to a share
+# of about n |difference of means| of all values: n 1e-6 = 3e-4 for 256 levels. Chance makes it several values of a small batch.
 DRAW_TOLERANCE = 1e-3
+DRAWS_BY_CHANCE = 3
 
 
 class Probe(NamedTuple):
@@ -84,7 +86,7 @@ def verify(form: str, folder: Path, signatures: tuple[str, ...], source: dict[st
         if not distance <= measure.tolerance:  # NaN is no agreement
             raise VerificationError(
                 f"{form}: `{output}` of {engine} is not the source's: "
-                f"the {measure.words} is {distance:.2g} at {probe}, above {measure.tolerance:g}."
+                f"the {measure.words} is {distance:.6g} at {probe}, above {measure.tolerance:g}."
             )
         found[output] = max(found.get(output, 0.0), distance)
     outputs = [_OUTPUT[signature] for signature in signatures]
@@ -118,7 +120,8 @@ def _mean_distance(mean: np.ndarray, probe: Probe) -> float:
 
 
 def _draw_distance(x: np.ndarray, probe: Probe) -> float:
-    return float(np.mean(~(np.abs(x - probe.x) <= TOLERANCE * _allowance(probe.x, probe))))
+    differ = ~(np.abs(x - probe.x) <= TOLERANCE * _allowance(probe.x, probe))
+    return float(max(np.sum(differ) - DRAWS_BY_CHANCE, 0) / differ.size)
 
 
 def _level_distance(levels: np.ndarray, probe: Probe) -> float:
@@ -129,6 +132,6 @@ def _level_distance(levels: np.ndarray, probe: Probe) -> float:
 _OUTPUT = {"serving_default": "mean", "sample": "x", "png": "image_bytes"}
 _MEASURES = {
     "mean": _Measure("largest |difference| / max(1, |mean|) / s", TOLERANCE, _mean_distance),
-    "x": _Measure("share of drawn values that differ", DRAW_TOLERANCE, _draw_distance),
+    "x": _Measure(f"share of drawn values that differ, beyond {DRAWS_BY_CHANCE} of a batch", DRAW_TOLERANCE, _draw_distance),
     "image_bytes": _Measure("largest distance from the mean beyond half a grey level, / s", TOLERANCE, _level_distance),
 }

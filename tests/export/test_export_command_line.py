@@ -1,8 +1,12 @@
 """The command line: one line for what went wrong, one screen for what a folder holds."""
 
+import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,13 @@ from click.testing import CliRunner, Result
 
 import export.recipe
 from export.cli import main
+
+
+@pytest.fixture(autouse=True)
+def own_signal_handler() -> Iterator[None]:
+    before = signal.signal(signal.SIGTERM, lambda number, frame: None)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 def run(*arguments: object) -> Result:
@@ -34,7 +45,8 @@ def test_an_export_ends_with_what_was_written_and_the_next_command(run_folder: P
         (["RUN", "--name", "x"], "Missing argument 'MODELS'"),
         (["RUN", "MODELS", "--name", "../x"], "error: `name` must start with a letter or digit"),
         (["--name", "a..b", "RUN", "MODELS"], "error: `name` must start with a letter or digit"),
-        (["RUN", "MODELS", "--name", "x", "--version", "0"], "error: `version` must be at least 1, got 0"),
+        (["RUN", "MODELS", "--name", "x", "--version", "0"], "error: `version` must lie between 1 and 9223372036854775807, got 0"),
+        (["RUN", "MODELS", "--name", "x", "--version", str(2**63)], "between 1 and 9223372036854775807, got 9223372036854775808"),
         (["RUN", "MODELS", "--name", "x", "--version", "one"], "'one' is not a valid integer"),
         (["RUN", "MODELS", "--name", "digits", "--version", "1"], "error: `version` 1 of digits exists already"),
         (["nowhere", "MODELS", "--name", "x"], "'nowhere' does not exist"),
@@ -69,7 +81,14 @@ def test_an_interruption_says_that_nothing_was_written(run_folder: Path, exporte
 
     monkeypatch.setattr(export.recipe, "export", interrupt)
     result = run(run_folder, exported.parent.parent, "--name", "other")
-    assert (result.exit_code, result.stderr) == (130, "error: interrupted by the user; no version was written.\n")
+    assert (result.exit_code, result.stderr) == (130, "error: interrupted; no version was written.\n")
+
+
+def test_an_export_that_is_told_to_end_leaves_nothing(run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(export.recipe.saved_model, "save", lambda *args: os.kill(os.getpid(), signal.SIGTERM))
+    result = run(run_folder, tmp_path / "models", "--name", "digits")
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (130, "error: interrupted; no version was written.")
+    assert not list(tmp_path.iterdir())
 
 
 def test_inspect_tells_a_stranger_everything_in_one_screen(exported: Path):
@@ -101,6 +120,25 @@ def test_inspect_names_the_file_whose_checksum_does_not_hold(exported: Path, tmp
     assert result.stderr == (
         f"error: `{folder / 'saved_model.pb'}` is changed: the folder is not what its manifest says; export the version again.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "shown"),
+    [
+        ("provenance", {}, "  provenance    not recorded in a form that is known here"),
+        ("provenance", {"data": [], "evaluation": {"log_likelihood": 1}}, "  log p(x)      not recorded in a form that is known here"),
+        ("files", {}, ""),
+        ("signatures", {}, ""),
+        ("formats", {}, ""),
+    ],
+)
+def test_inspect_shows_what_there_is_of_a_manifest_that_says_little(exported: Path, tmp_path: Path, key: str, value: dict, shown: str):
+    manifest = json.loads((exported / "manifest.json").read_bytes()) | {"files": {}, key: value}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    result = run("inspect", tmp_path)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith("digits, version 1, exported 20")
+    assert shown in result.stdout
 
 
 @pytest.mark.parametrize("arguments", [["inspect", "EXPORTED"], ["nowhere", "models", "--name", "x"], ["--help"]])

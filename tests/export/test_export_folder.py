@@ -14,8 +14,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+import export.verify as verification
 from export import ArtifactError, ConversionError, Manifest, TargetError, VerificationError, export, onnx_graph, recipe
-from export.artifact import check_target, publish, unfinished
+from export.artifact import check_target, next_version, publish, unfinished
 from export.verify import Probe, probes, verify
 from vae_tf.errors import RunError
 from vae_tf.generator import Generator
@@ -162,6 +163,13 @@ def test_the_next_version_follows_the_largest(tmp_path: Path):
     assert everything(tmp_path) == [".tmp-123", "10", "11", "11/version.txt", "2", "notes"]
 
 
+@pytest.mark.parametrize("largest", [2**63 - 1, 10**20])
+def test_no_version_follows_the_largest_that_can_be_served(tmp_path: Path, largest: int):
+    (tmp_path / str(largest)).mkdir()
+    with pytest.raises(TargetError, match=f"`version` must lie between 1 and {2**63 - 1}, and {largest} exists"):
+        next_version(tmp_path)
+
+
 def test_exports_at_once_get_numbers_of_their_own(tmp_path: Path):
     def one(_: int) -> Path:
         with unfinished(tmp_path / "digits") as temporary:
@@ -213,9 +221,30 @@ def test_a_difference_above_the_tolerance_leaves_nothing(run_folder: Path, expor
 
     monkeypatch.setattr(recipe, "probes", shifted)
     monkeypatch.setattr(onnx_graph, "convert", lambda *args: None)
-    with pytest.raises(VerificationError, match=r"saved_model: `mean` of tensorflow_session is not the source's: .* is 0.0002 at batch 1"):
+    with pytest.raises(
+        VerificationError, match=r"saved_model: `mean` of tensorflow_session is not the source's: .* is 0\.000200\d* at batch 1"
+    ):
         export(run_folder, tmp_path / "models", "digits")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("differing", "size"), [(3, 980), (4, 1100), (12, 9800)])
+def test_a_few_draws_on_the_other_side_of_a_threshold_are_rounding(monkeypatch: pytest.MonkeyPatch, differing: int, size: int):
+    assert draw_parity(monkeypatch, differing, size) == max(0, differing - 3) / size
+
+
+@pytest.mark.parametrize(("differing", "size"), [(4, 980), (13, 9800), (980, 980)])
+def test_more_draws_than_chance_explains_are_no_rounding(monkeypatch: pytest.MonkeyPatch, differing: int, size: int):
+    share = rf"share of drawn values that differ, beyond 3 of a batch is {(differing - 3) / size:.6g} at one, above 0\.001"
+    with pytest.raises(VerificationError, match=share):
+        draw_parity(monkeypatch, differing, size)
+
+
+def draw_parity(monkeypatch: pytest.MonkeyPatch, differing: int, size: int) -> float:
+    x = np.zeros([1, 1, size, 1], np.float32)
+    answer = np.where(np.arange(size)[:, None] < differing, np.float32(1 / 255), x)
+    monkeypatch.setattr(verification, "_answers", lambda *args: {"engine/one/sample/x": answer})
+    return verify("saved_model", Path(), ("sample",), {"one": Probe(1.0, x, x, x, x)})["x"].largest
 
 
 def test_weights_of_another_model_are_noticed(copy: Path, generator: Generator):
