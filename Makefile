@@ -1,4 +1,4 @@
-# One command each: demo, test, format. A fresh machine needs Python 3.11 to 3.13 and make.
+# One command each: demo, test, format. A fresh machine needs Python 3.11 and make.
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -6,17 +6,17 @@ PY := $(VENV)/bin/python
 .PHONY: help setup demo test lint format clean
 
 help:
-	@echo "make demo    set up, then train, evaluate, report, export, serve and ask for images (under 5 minutes)"
+	@echo "make demo    set up, then train, evaluate, report, export, serve and ask for images (under 3 minutes)"
 	@echo "make test    set up, then lint, types and all tests"
 	@echo "make format  rewrite the sources as the linter wants them"
 
 setup: $(VENV)/installed
 
 $(VENV)/installed: requirements.txt pyproject.toml
-	@echo "setting up $(VENV) (about 2.5 GB, some minutes)"
+	@echo "setting up $(VENV) (about 3 GB, some minutes)"
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --requirement requirements.txt
-	$(PY) -m pip install --quiet --no-deps --editable .
+	$(PY) -m pip install --quiet --no-deps --config-settings editable_mode=compat --editable .
 	@touch $@
 
 demo: setup

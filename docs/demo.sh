@@ -9,7 +9,7 @@ started=$SECONDS
 step() { printf '\n== %s\n' "$1"; }
 
 rm -rf demo
-step "1/6 train: 1,454 images of 8x8 pixels and 17 grey levels"
+step "1/6 train: 1,455 images of 8x8 pixels and 17 grey levels"
 "$python" -m vae_tf train digits --run demo/run
 
 step "2/6 evaluate: log p(x) of 180 test images"

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from click.testing import CliRunner
 from PIL import Image
 
@@ -29,7 +30,7 @@ def run(tmp_path_factory):
 
 def test_train_says_what_it_made_and_what_comes_next(run, tmp_path):
     done = invoke("train", "digits", "--run", tmp_path / "again", *TINY)
-    assert f"trained {tmp_path / 'again'} (2 epochs). Next: python -m vae_tf evaluate" in done.stdout
+    assert f"trained {tmp_path / 'again'}, epochs: 2. Next: python -m vae_tf evaluate" in done.stdout
 
 
 def test_a_configuration_file_can_be_trained(run, tmp_path):
@@ -75,6 +76,7 @@ def damaged(run, tmp_path):
             ["train", "digits", "--run", "{run}", "--resume"],
             "another configuration (model.encoder.hidden is [8] there and [128, 128] here)",
         ),
+        (["train", "digits", "--run", "{new}", "--set", "training.batch_size=2000000000"], "`training.batch_size` must be in 1..1455"),
         (["evaluate", "{new}"], "is no run folder: config.yaml is missing"),
         (["evaluate", "{damaged}"], "model.weights.h5` is damaged"),
         (["report", "{empty}"], "is no run folder"),
@@ -99,6 +101,7 @@ def test_a_mistake_gets_one_line_and_changes_nothing(arguments, message, run, da
         (["sample", "{run}", "--count", "0"], "0 is not in the range"),
         (["sample", "{run}", "--seed", "-1"], "-1 is not in the range"),
         (["evaluate", "{run}", "--samples", "0"], "0 is not in the range"),
+        (["evaluate", "{run}", "--seed", "9223372036854775807"], "is not in the range"),
         (["evaluate", "{run}", "--samples", "many"], "'many' is not a valid integer"),
         (["train", "digits"], "Missing option '--run'"),
         (["trian", "digits"], "No such command 'trian'"),
@@ -122,3 +125,21 @@ def test_standard_error_holds_the_answer_and_no_notices_of_tensorflow(tmp_path):
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor\nwith shape")])
+def test_what_the_machine_can_not_do_is_one_line(tmp_path, monkeypatch, error):
+    def fail(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr("vae_tf.train.train", fail)
+    done = invoke("train", "digits", "--run", tmp_path / "run")
+    assert done.exit_code == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {type(error).__name__}: ")
+
+
+def test_the_next_command_repeats_the_data_folder(run, tmp_path, monkeypatch):
+    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+    done = invoke("evaluate", run, "--samples", 2, "--data-dir", tmp_path)
+    assert f"python -m vae_tf report {run} --data-dir {tmp_path}" in done.stdout

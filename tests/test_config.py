@@ -113,7 +113,7 @@ def test_refuses_a_piece(spec, message):
         ({"name": "elbo", "warmup_epochs": float("inf")}, "`objective.warmup_epochs` must be a number of epochs, got inf"),
         ({"name": "elbo", "weight": float("nan")}, "`weight`: .*finite"),
         ({"name": "elbow"}, "`objective` 'elbow' does not exist. Did you mean 'elbo'"),
-        ({"name": "iwae", "samples": 0}, "`samples` must be finite and at least 1, got 0"),
+        ({"name": "iwae", "samples": 0}, "`samples` must be from 1 to 10000, got 0"),
         ({"name": "iwae", "weight": 2}, "unknown key `weight`"),
     ],
 )

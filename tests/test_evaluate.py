@@ -8,7 +8,19 @@ import tensorflow as tf
 import tf_keras as keras
 from oracle import LinearGaussian
 
-from vae_tf import VAE, Bernoulli, ConfigError, DataError, DiagonalNormal, FullNormal, MLPDecoder, MLPEncoder, Normal, StandardNormal
+from vae_tf import (
+    VAE,
+    Bernoulli,
+    ConfigError,
+    DataError,
+    DiagonalNormal,
+    FullNormal,
+    Generator,
+    MLPDecoder,
+    MLPEncoder,
+    Normal,
+    StandardNormal,
+)
 from vae_tf.evaluate import Estimate, active_units, evaluate, kl_per_dimension, log_weights, posterior_moments
 
 D = 2
@@ -96,13 +108,13 @@ def test_the_estimate_does_not_depend_on_how_the_work_is_cut(linear, x, monkeypa
 
 def test_memory_is_bounded_whatever_the_number_of_samples(linear, x, monkeypatch):
     rows = []
-    decode = VAE.decode
+    decode = Generator.decode
 
-    def counted(vae, z):
+    def counted(generator, z, training=False):
         rows.append(int(np.prod(z.shape[:-1])))
-        return decode(vae, z)
+        return decode(generator, z, training)
 
-    monkeypatch.setattr(VAE, "decode", counted)
+    monkeypatch.setattr(Generator, "decode", counted)
     log_weights(linear, x, samples=5000)
     assert max(rows) <= 2000
 
@@ -159,8 +171,8 @@ def test_a_density_has_no_bits_per_dimension(linear):
 @pytest.mark.parametrize(
     ("options", "x", "error", "message"),
     [
-        ({"samples": 0}, np.zeros((4, 6, 5, 1), "f4"), ConfigError, "`samples` must be at least 1, got 0"),
-        ({"prior_images": 1}, np.zeros((4, 6, 5, 1), "f4"), ConfigError, "`prior_images` must be at least 2, got 1"),
+        ({"samples": 0}, np.zeros((4, 6, 5, 1), "f4"), ConfigError, "`samples` must be at least 1 and below 2..31 - 1, got 0"),
+        ({"prior_images": 1}, np.zeros((4, 6, 5, 1), "f4"), ConfigError, "`prior_images` must be at least 2 and below 2..31 - 1, got 1"),
         ({}, np.full((4, 6, 5, 1), 0.5, "f4"), DataError, "only 0 and 1"),
         ({}, np.zeros((1, 6, 5, 1), "f4"), DataError, "at least 2 images, for one has no standard error; got 1"),
     ],

@@ -67,10 +67,10 @@ def test_weight_multiplies_the_divergence_only():
     ("make", "message"),
     [
         (lambda: Elbo(weight=-1.0), "`weight` must be finite and at least 0, got -1.0"),
-        (lambda: Elbo(samples=0), "`samples` must be finite and at least 1, got 0"),
+        (lambda: Elbo(samples=0), "`samples` must be from 1 to 10000, got 0"),
         (lambda: Elbo(warmup_steps=-5), "`warmup_steps` must be finite and at least 0, got -5"),
         (lambda: Elbo(gradient="score"), "`gradient` must be .path. or .total., got .score."),
-        (lambda: ImportanceWeighted(samples=0), "`samples` must be finite and at least 1, got 0"),
+        (lambda: ImportanceWeighted(samples=0), "`samples` must be from 1 to 10000, got 0"),
     ],
 )
 def test_refuses(make, message):

@@ -1,5 +1,7 @@
 """The command line: parsing only. A command imports what it needs when it runs, so that mistakes are answered at once."""
 
+import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,15 +24,19 @@ class _OneLine(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except InterruptedRun as stop:
-            click.echo(f"\n{stop}", err=True)
-            ctx.exit(130)
+        except (InterruptedRun, KeyboardInterrupt) as stop:
+            code, line = 130, str(stop) or "stopped by the user."
         except VaeTfError as error:
-            click.echo(f"error: {error}", err=True)
-            ctx.exit(2)
+            code, line = 2, f"error: {error}"
         except OSError as error:
-            click.echo(f"error: {error.filename or 'file'}: {error.strerror or error}.", err=True)
-            ctx.exit(1)
+            code, line = 1, f"error: {error.filename or 'file'}: {error.strerror or error}."
+        except Exception as error:
+            if not isinstance(error, MemoryError) and not type(error).__module__.startswith("tensorflow"):
+                raise
+            # Too much was asked of the machine: a size that fits no memory, a kernel that refuses a shape.
+            code, line = 1, f"error: {type(error).__name__}: {(str(error).splitlines() or ['out of memory'])[0][:300]}"
+        click.echo(line, err=True)
+        return ctx.exit(code)
 
 
 @click.group(cls=_OneLine, context_settings={"help_option_names": ["-h", "--help"]})
@@ -51,7 +57,7 @@ def train(preset: str, folder: Path, assignments: tuple[str, ...], resume: bool,
     from vae_tf import train
 
     run = train.train(config, folder, data_dir=data_dir, resume=resume, verbose=1 if sys.stdout.isatty() else 2)
-    click.echo(f"trained {run.folder} ({config.training.epochs} epochs). Next: python -m vae_tf evaluate {run.folder}")
+    click.echo(f"trained {run.folder}, epochs: {config.training.epochs}. Next: python -m vae_tf evaluate {run.folder}{_again(data_dir)}")
 
 
 @main.command()
@@ -59,7 +65,7 @@ def train(preset: str, folder: Path, assignments: tuple[str, ...], resume: bool,
 @click.option(
     "--samples", default=1000, show_default=True, type=click.IntRange(min=1), help="Samples per image in the estimates of log p(x)."
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Seed of the noise.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 2), help="Seed of the noise.")
 @_DATA_DIR
 def evaluate(run: Path, samples: int, seed: int, data_dir: str | None) -> None:
     """Estimate the log-likelihood of RUN's test images, with standard errors."""
@@ -71,7 +77,7 @@ def evaluate(run: Path, samples: int, seed: int, data_dir: str | None) -> None:
     evaluation = evaluate.evaluate(complete.vae, complete.test_images(data_dir), samples=samples, seed=seed)
     evaluation.write(run / runs.EVALUATION)
     click.echo(evaluation.table())
-    click.echo(f"wrote {run / runs.EVALUATION}. Next: python -m vae_tf report {run}")
+    click.echo(f"wrote {run / runs.EVALUATION}. Next: python -m vae_tf report {run}{_again(data_dir)}")
 
 
 @main.command()
@@ -100,3 +106,8 @@ def sample(run: Path, count: int, seed: int, out: Path) -> None:
 
     plots.save_png(out, plots.image_grid(runs.load(run).vae.generate(count, seed)))
     click.echo(f"wrote {out}: {count} images, seed {seed}.")
+
+
+def _again(data_dir: str | None) -> str:
+    """Return the option to repeat in the next command, if the environment does not give it."""
+    return "" if data_dir is None or os.environ.get("TFDS_DATA_DIR") else f" --data-dir {shlex.quote(data_dir)}"

@@ -24,11 +24,26 @@ from vae_tf.files import replacing
 from vae_tf.model import VAE
 from vae_tf.progress import progress
 
-__all__ = ["Estimate", "Evaluation", "LogWeights", "active_units", "evaluate", "kl_per_dimension", "log_weights", "posterior_moments"]
+__all__ = [
+    "CAVEAT",
+    "Estimate",
+    "Evaluation",
+    "LogWeights",
+    "active_units",
+    "evaluate",
+    "kl_per_dimension",
+    "log_weights",
+    "posterior_moments",
+]
 
 _ROWS = 2000  # decoder rows at once: the memory bound, whatever the number of samples
 _SAMPLES = 100  # of them at most for one image
 _ACTIVE_VARIANCE = 0.01
+
+CAVEAT = (
+    "+- is the standard error over images. Both estimates of log p(x) lie below it on average, plain Monte Carlo far below, "
+    "and +- does not cover that."
+)
 
 
 class LogWeights(NamedTuple):
@@ -65,7 +80,7 @@ class Estimate:
         return cls(float(np.mean(per_image)), error, len(per_image), unit, method)
 
     def __str__(self) -> str:
-        return f"{self.value:.2f} +- {self.standard_error:.2f} {self.unit}"
+        return f"{self.value:.2f} +- {self.standard_error:.2f} {self.unit} ({self.images} images, {self.method})"
 
 
 @final
@@ -76,7 +91,7 @@ class Evaluation:
     Attributes:
         log_likelihood: log p(x) by importance sampling.
         log_likelihood_prior: log p(x) by plain Monte Carlo over the prior, on the first images only.
-        log_likelihood_same_images: log p(x) by importance sampling on those same images, for comparison.
+        log_likelihood_same_images: log p(x) by importance sampling on those same images, for comparison; None where they are all images.
         elbo: E_q[log p(x, z) - log q(z | x)].
         kl: E_q[log q(z | x) - log p(z)].
         reconstruction: E_q[log p(x | z)].
@@ -88,7 +103,7 @@ class Evaluation:
 
     log_likelihood: Estimate
     log_likelihood_prior: Estimate
-    log_likelihood_same_images: Estimate
+    log_likelihood_same_images: Estimate | None
     elbo: Estimate
     kl: Estimate
     reconstruction: Estimate
@@ -109,7 +124,8 @@ class Evaluation:
             f"{name:<27} {e.value:>9.3f} +- {e.standard_error:<6.3f} {e.unit:<8} {e.images:>6} images, {e.method}"
             for name, e in estimates.items()
         ]
-        return "\n".join([*lines, f"{'active units':<27} {sum(self.active_units):>9} of {len(self.active_units)}"])
+        lines.append(f"{'active units':<27} {sum(self.active_units):>9} of {len(self.active_units)}")
+        return "\n".join([*lines, f"({CAVEAT})"])
 
 
 def evaluate(vae: VAE, x: np.ndarray, *, samples: int = 1000, seed: int = 0, prior_images: int = 1000, verbose: bool = True) -> Evaluation:
@@ -130,9 +146,9 @@ def evaluate(vae: VAE, x: np.ndarray, *, samples: int = 1000, seed: int = 0, pri
         ConfigError: `samples` is below 1 or `prior_images` below 2.
         DataError: `x` holds fewer than 2 images, or lies outside the likelihood's support.
     """
-    for name, value, lower in (("samples", samples, 1), ("prior_images", prior_images, 2)):
-        if value < lower:
-            raise ConfigError(f"`{name}` must be at least {lower}, got {value}.")
+    for name, value, lower in (("samples", samples, 1), ("prior_images", prior_images, 2), ("seed", seed, 0)):
+        if not lower <= value < 2**31 - 1:
+            raise ConfigError(f"`{name}` must be at least {lower} and below 2**31 - 1, got {value}.")
     if len(x) < 2:
         raise DataError(f"`x` must hold at least 2 images, for one has no standard error; got {len(x)}.")
     vae.likelihood.check(x)
@@ -146,7 +162,7 @@ def evaluate(vae: VAE, x: np.ndarray, *, samples: int = 1000, seed: int = 0, pri
     return Evaluation(
         log_likelihood=Estimate.over(posterior.log_likelihood, method),
         log_likelihood_prior=Estimate.over(prior.log_likelihood, f"plain Monte Carlo, {samples} prior samples per image"),
-        log_likelihood_same_images=Estimate.over(posterior.log_likelihood[: len(first)], method),
+        log_likelihood_same_images=Estimate.over(posterior.log_likelihood[: len(first)], method) if len(first) < len(x) else None,
         elbo=Estimate.over(posterior.elbo, average),
         kl=Estimate.over(posterior.reconstruction - posterior.elbo, average),
         reconstruction=Estimate.over(posterior.reconstruction, average),

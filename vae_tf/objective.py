@@ -10,6 +10,8 @@ from vae_tf.errors import ConfigError
 
 __all__ = ["OBJECTIVES", "Draw", "Elbo", "ImportanceWeighted", "Objective"]
 
+_MOST_SAMPLES = 10_000
+
 
 class Draw(NamedTuple):
     """What an objective sees: S samples z ~ q(z | x) for each of B images, and their log densities in nats."""
@@ -45,7 +47,7 @@ class Elbo:
     Args:
         weight: beta after the warm-up, at least 0; 1 is the evidence lower bound, others are no bound on log p(x).
         warmup_steps: optimizer steps until beta reaches `weight`, at least 0 (`warmup_epochs` in a configuration).
-        samples: S, at least 1.
+        samples: S, from 1 to 10,000.
         gradient: of log q with respect to the encoder: "path", through z alone, or "total". Both are unbiased, since the part that "path"
             leaves out has mean zero; its noise vanishes where q is the exact posterior, and it keeps more latent dimensions in use.
 
@@ -64,7 +66,7 @@ class Elbo:
     def __post_init__(self):
         _at_least("weight", self.weight, 0)
         _at_least("warmup_steps", self.warmup_steps, 0)
-        _at_least("samples", self.samples, 1)
+        _check_samples(self.samples)
         if self.gradient not in ("path", "total"):
             raise ConfigError(f"`gradient` must be 'path' or 'total', got {self.gradient!r}.")
 
@@ -91,10 +93,10 @@ class ImportanceWeighted:
     """log (1/S) sum_s p(x, z_s) / q(z_s | x): at least the ELBO, at most log p(x), tighter with more samples.
 
     Args:
-        samples: S, at least 1; with 1 it is the ELBO.
+        samples: S, from 1 to 10,000; with 1 it is the ELBO.
 
     Raises:
-        ConfigError: `samples` is below 1.
+        ConfigError: `samples` is out of range.
 
     Source: Burda, Grosse and Salakhutdinov (2016), equation 8.
     """
@@ -102,7 +104,7 @@ class ImportanceWeighted:
     samples: int = 5
 
     def __post_init__(self):
-        _at_least("samples", self.samples, 1)
+        _check_samples(self.samples)
 
     @property
     def settled_at(self) -> int:
@@ -120,3 +122,8 @@ OBJECTIVES = {"elbo": Elbo, "iwae": ImportanceWeighted}
 def _at_least(name: str, value: float, lower: float) -> None:
     if not lower <= value < inf:
         raise ConfigError(f"`{name}` must be finite and at least {lower}, got {value}.")
+
+
+def _check_samples(samples: int) -> None:
+    if not 1 <= samples <= _MOST_SAMPLES:
+        raise ConfigError(f"`samples` must be from 1 to {_MOST_SAMPLES}, got {samples}; all samples of a batch are in memory at once.")

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from vae_tf import data, plots
 from vae_tf.data import Images
 from vae_tf.errors import RunError
-from vae_tf.evaluate import Evaluation, active_units, kl_per_dimension, posterior_moments
+from vae_tf.evaluate import CAVEAT, Evaluation, active_units, kl_per_dimension, posterior_moments
 from vae_tf.files import replacing
 from vae_tf.generator import noise
 from vae_tf.history import History
@@ -96,6 +96,7 @@ def write_report(run: Run, images: Images, path: str | Path | None = None, seed:
         title=f"{run.config.data.source}, {run.config.model.latent_dim} latent dimensions",
         facts=_facts(run, rows),
         numbers=[] if evaluation is None else _numbers(evaluation),
+        caveat=CAVEAT.replace("+-", "±"),
         folder=run.folder,
         pictures=pictures,
         seed=seed,
@@ -197,7 +198,7 @@ def _kl(vae: VAE, x: np.ndarray, evaluation: Evaluation | None) -> Picture:
         kl, active, count = kl_per_dimension(mean, stddev), active_units(mean), len(mean)
     else:
         kl, active, count = np.array(evaluation.kl_per_dimension), np.array(evaluation.active_units), evaluation.kl.images
-    rest = "" if active.all() else "; the others tell the decoder nothing"
+    rest = "" if active.all() else "; those of the others hardly do, whatever their KL"
     return Picture(
         "What each latent dimension carries",
         f"KL between posterior and prior by latent dimension, averaged over {count:,} test images. Active are {active.sum()} of {len(kl)}: "
@@ -267,7 +268,7 @@ def _facts(run: Run, rows: list[dict[str, float]]) -> dict[str, str]:
     height, width, channels = summary.image_shape
     values = "real values" if summary.levels is None else f"{summary.levels} levels"
     binarized = ", binarized anew in each epoch" if config.data.binarize == "dynamic" else ""
-    weights, generator = run.vae.count_params(), sum(int(np.prod(w.shape)) for w in run.vae.generator.variables)
+    weights, generator = (sum(int(np.prod(w.shape)) for w in part.trainable_variables) for part in (run.vae, run.vae.generator))
     minutes = sum(row["seconds"] for row in rows) / 60
     return {
         "data": f"{config.data.source}: {height} x {width} {'grey' if channels == 1 else 'RGB'}, {values}{binarized}",

@@ -101,7 +101,7 @@ def read_npz(place: str, config: DataConfig) -> Raw:
         raise DataError(f"`data.source`: there is no file {path}. Give an archive written by numpy.savez, as npz:PATH.")
     if not zipfile.is_zipfile(path):
         raise DataError(f"`data.source`: {path} is no NumPy archive, or damaged. Write it with numpy.savez or savez_compressed.")
-    with np.load(path, allow_pickle=False) as archive:
+    with _open(path) as archive:
         found = archive.files
         if ("x" in found) == ("x_train" in found):
             raise DataError(
@@ -148,11 +148,24 @@ def _levels(splits: dict[str, Split]) -> int | None:
     return 2 if max(split.x.max() for split in splits.values()) <= 1 else 256
 
 
+_UNREADABLE = (OSError, ValueError, KeyError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
+
+
+def _open(path: Path) -> Any:
+    try:
+        return np.load(path, allow_pickle=False)
+    except _UNREADABLE as error:
+        raise DataError(f"`data.source`: {path} cannot be read ({error}). Write it again with numpy.savez.") from error
+
+
 def _array(path: Path, archive: Any, key: str) -> np.ndarray:
     try:
-        return archive[key]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        array = archive[key]
+    except _UNREADABLE as error:
         raise DataError(f"`data.source`: the array {key} in {path} cannot be read ({error}). Write it again, without objects.") from error
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"`data.source`: {key} in {path} is no array. Write the archive with numpy.savez.")
+    return array
 
 
 def _checked_images(name: str, x: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ def start_tensorflow() -> None:
 
             tf.zeros(1)  # looks for devices
             logging.set_verbosity(logging.ERROR)
-        except BaseException:
+        except Exception:
             notices.seek(0)
             os.write(kept, notices.read())
             raise
