@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,15 +20,25 @@ class _Group(click.Group):
         except ServingError as error:
             click.echo(f"error: {error}", err=True)
             ctx.exit(error.exit_code)
+        except OSError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(1)
 
 
-@click.group(cls=_Group)
+class _Path(click.Path):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not value:  # to pathlib it would mean the current folder
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Serve exported generators, or ask a server for images."""
 
 
 @main.command()
-@click.argument("models", type=click.Path(path_type=Path))
+@click.argument("models", type=_Path(path_type=Path))
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 opens the server to the network.")
 @click.option("--port", default=8501, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.")
 def run(models: Path, host: str, port: int) -> None:
@@ -43,7 +54,7 @@ def run(models: Path, host: str, port: int) -> None:
 @click.option("--model", required=True, help="Name of the model.")
 @click.option("--count", default=64, show_default=True, type=click.IntRange(1, _MOST_IMAGES), help="Number of images.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Equal seeds give equal images.")
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="PNG file for the grid of images.")
+@click.option("--out", required=True, type=_Path(dir_okay=False, path_type=Path), help="PNG file for the grid of images.")
 def generate(url: str, model: str, count: int, seed: int, out: Path) -> None:
     """Ask a server for images and write them as one grid."""
     from serving.client import Client
@@ -58,8 +69,8 @@ def generate(url: str, model: str, count: int, seed: int, out: Path) -> None:
 
 
 @main.command("tf-serving")
-@click.argument("models", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the files.")
+@click.argument("models", type=_Path(path_type=Path))
+@click.option("--out", required=True, type=_Path(file_okay=False, path_type=Path), help="Folder for the files.")
 def tf_serving(models: Path, out: Path) -> None:
     """Write what TensorFlow Serving needs to serve the folder MODELS."""
     from serving.tf_serving import write

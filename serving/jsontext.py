@@ -56,7 +56,8 @@ def parse(body: bytes) -> Any:
 
 
 def _spell_out_infinity(text: str) -> str:
-    return re.sub(r'"(?:[^"\\]|\\.)*"|\bInf\b', lambda match: "Infinity" if match[0] == "Inf" else match[0], text)
+    # The closing quote is optional: without it each quote of an unterminated string would start a search to the end of the text.
+    return re.sub(r'"(?:[^"\\]|\\.)*"?|\bInf\b', lambda match: "Infinity" if match[0] == "Inf" else match[0], text)
 
 
 def _reason(error: json.JSONDecodeError) -> str:

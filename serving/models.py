@@ -1,6 +1,7 @@
 """Which version of each model serves: the newest that loads, as TensorFlow Serving's policy `latest 1` has it."""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -8,7 +9,7 @@ from typing import final
 from serving.description import VersionStatus
 from serving.engine import Engine
 from serving.errors import BrokenVersionError, InvalidArgumentError, NotFoundError
-from serving.repository import Fingerprint, fingerprint, list_versions, open_repository
+from serving.repository import Fingerprint, fingerprint, list_models, list_versions, open_repository
 
 __all__ = ["Models", "Servable"]
 
@@ -31,7 +32,7 @@ class Models:
 
     A new version is checked, loaded and warm before the old one is let go. A broken version is reported and the old one
     keeps serving; it is tried again when its files change. Removing the newest folder rolls back; removing all unloads.
-    While nothing whole is left to roll back to, what is in memory keeps serving.
+    While nothing whole is left to roll back to, or a folder cannot be listed, what is in memory keeps serving.
 
     `refresh` runs in one thread at a time; the other methods may run beside it, because all they read is replaced
     by single assignments, never changed in place.
@@ -41,6 +42,7 @@ class Models:
 
     Raises:
         NotFoundError: It is not there.
+        InvalidArgumentError: It is one model, with its versions inside.
     """
 
     def __init__(self, root: Path):
@@ -48,6 +50,7 @@ class Models:
         self._serving: dict[str, Servable] = {}
         self._statuses: dict[str, dict[int, VersionStatus]] = {}
         self._refused: dict[Path, Fingerprint] = {}
+        self._failures: set[str] = set()
 
     def names(self) -> list[str]:
         """Return the models that answer now."""
@@ -85,12 +88,23 @@ class Models:
 
     def refresh(self) -> None:
         """Look at the folder once and load or let go what changed."""
+        failures = set(self._look())
+        for failure in sorted(failures - self._failures):  # each is said once, not at every look
+            logger.warning(failure)
+        self._failures = failures
+
+    def _look(self) -> Iterator[str]:
+        """Refresh all models and yield what stood in the way; one that cannot be listed holds up no other."""
         try:
-            listing = list_versions(self.root)
-            for name in sorted(listing.keys() | self._serving.keys()):
-                self._refresh_model(name, listing.get(name, {}))
+            models = list_models(self.root)
         except OSError as error:  # a vanished mount must not take the service down
-            logger.warning("cannot list %s (%s): what is served stays", error.filename, error.strerror)
+            yield _unlisted(error)
+            return
+        for name in sorted(models.keys() | self._serving.keys()):
+            try:
+                self._refresh_model(name, list_versions(models[name], self.root) if name in models else {})
+            except OSError as error:
+                yield _unlisted(error)
 
     def _refresh_model(self, name: str, folders: dict[int, Path]) -> None:
         current = self._serving.get(name)
@@ -125,3 +139,7 @@ class Models:
         self._statuses = {**self._statuses, name: {**self._statuses.get(name, {}), status.version: status}}
         level = logging.ERROR if status.error_message else logging.INFO
         logger.log(level, "%s version %d: %s", name, status.version, status.error_message or status.state)
+
+
+def _unlisted(error: OSError) -> str:
+    return f"cannot list {error.filename} ({error.strerror}): what is served stays"

@@ -6,6 +6,7 @@ A signature with one input or output may leave its name out.
 
 import base64
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, final
@@ -47,18 +48,19 @@ def parse_predict(body: bytes) -> PredictRequest:
     return PredictRequest(name or "serving_default", "instances" in document, document)
 
 
-def read_tensors(request: PredictRequest, inputs: Mapping[str, TensorSpec]) -> dict[str, np.ndarray]:
-    """Read the named inputs of a request; sizes are left to the model.
+def read_tensors(request: PredictRequest, inputs: Mapping[str, TensorSpec], most_rows: int) -> dict[str, np.ndarray]:
+    """Read the named inputs of a request; shapes are left to the model, as long as they hold no more than it could take.
 
     Args:
         request: The parsed body.
-        inputs: The inputs of its signature.
+        inputs: The inputs of its signature, of which only the batch size is open.
+        most_rows: The largest batch size; it is compared before any row is read.
 
     Returns:
         One array per input, in row format with the batch in front.
 
     Raises:
-        InvalidArgumentError: The body does not follow the dialect; the message is the original's.
+        InvalidArgumentError: The body does not follow the dialect, in the original's words; or it asks for too much.
     """
     document = request.document
     if request.row and "inputs" in document:
@@ -66,13 +68,13 @@ def read_tensors(request: PredictRequest, inputs: Mapping[str, TensorSpec]) -> d
             f"JSON Value: {quote(document)} Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "
         )
     if request.row:
-        return _from_rows(document, inputs)
+        return _from_rows(document, inputs, most_rows)
     if "inputs" in document:
-        return _from_columns(document["inputs"], inputs)
+        return _from_columns(document["inputs"], inputs, most_rows)
     raise InvalidArgumentError("Missing 'inputs' or 'instances' key")
 
 
-def _from_columns(value: Any, inputs: Mapping[str, TensorSpec]) -> dict[str, np.ndarray]:
+def _from_columns(value: Any, inputs: Mapping[str, TensorSpec], most_rows: int) -> dict[str, np.ndarray]:
     if not _is_object(value):
         if len(inputs) > 1:
             raise InvalidArgumentError(
@@ -82,15 +84,23 @@ def _from_columns(value: Any, inputs: Mapping[str, TensorSpec]) -> dict[str, np.
     for name in inputs:
         if name not in value:
             raise InvalidArgumentError(f"Missing named input: {name} in 'inputs' object.")
-    return {name: _tensor(value[name], spec.dtype) for name, spec in inputs.items()}
+    for name in inputs:
+        _check_rows(value[name], most_rows)
+    return {name: _tensor(value[name], spec, most_rows) for name, spec in inputs.items()}
 
 
-def _from_rows(document: dict[str, Any], inputs: Mapping[str, TensorSpec]) -> dict[str, np.ndarray]:
+def _check_rows(rows: Any, most: int) -> None:
+    if isinstance(rows, list) and len(rows) > most:
+        raise InvalidArgumentError(f"{len(rows)} rows in one request, at most {most} are answered: send several requests")
+
+
+def _from_rows(document: dict[str, Any], inputs: Mapping[str, TensorSpec], most_rows: int) -> dict[str, np.ndarray]:
     instances = document["instances"]
     if not isinstance(instances, list):
         raise InvalidArgumentError(f"JSON Value: {quote(document)} Expecting 'instances' to be an list/array")
     if not instances:
         raise InvalidArgumentError("No values in 'instances' array")
+    _check_rows(instances, most_rows)
     named = _is_object(instances[0])
     rows: dict[str, list[np.ndarray]] = {name: [] for name in inputs}
     for number, instance in enumerate(instances):
@@ -103,7 +113,7 @@ def _from_rows(document: dict[str, Any], inputs: Mapping[str, TensorSpec]) -> di
             )
         for name, value in (instance if named else dict.fromkeys(inputs, instance)).items():
             try:
-                _append(rows, name, value, inputs)
+                _append(rows, name, value, inputs, most_rows)
             except InvalidArgumentError as error:
                 key = f" key: {name}" if named else ""
                 raise InvalidArgumentError(
@@ -117,16 +127,23 @@ def _from_rows(document: dict[str, Any], inputs: Mapping[str, TensorSpec]) -> di
     return {name: np.stack(values) for name, values in rows.items()}
 
 
-def _append(rows: dict[str, list[np.ndarray]], name: str, value: Any, inputs: Mapping[str, TensorSpec]) -> None:
+def _append(rows: dict[str, list[np.ndarray]], name: str, value: Any, inputs: Mapping[str, TensorSpec], most_rows: int) -> None:
     if name not in inputs:
         raise InvalidArgumentError(f"JSON object: does not have named input: {name}")
-    row = _tensor(value, inputs[name].dtype)
+    spec = inputs[name]
+    row = _tensor(value, spec, most_rows)
     if rows[name] and row.shape != rows[name][0].shape:
         raise InvalidArgumentError(f"Expecting tensor size: {rows[name][0].size} but got: {row.size}")
+    if row.shape != spec.shape[1:]:  # the original would read all rows and leave this to the graph
+        raise InvalidArgumentError(f"`{name}` must have shape {_batch_of(spec.shape[1:])}, got {_batch_of(row.shape)}")
     rows[name].append(row)
 
 
-def _tensor(value: Any, dtype: str) -> np.ndarray:
+def _batch_of(shape: tuple[int, ...]) -> str:
+    return f"[{', '.join(['batch', *map(str, shape)])}]"
+
+
+def _tensor(value: Any, spec: TensorSpec, most_rows: int) -> np.ndarray:
     """Read nested lists; the first element at each level gives the shape."""
     shape, first = [], value
     while isinstance(first, list):
@@ -134,10 +151,13 @@ def _tensor(value: Any, dtype: str) -> np.ndarray:
         first = first[0] if first else None
         if len(shape) > _DEEPEST:
             raise InvalidArgumentError(f"JSON Value: {quote(value)} is nested deeper than {_DEEPEST} levels")
+    most = most_rows * math.prod(spec.shape[1:])
+    if math.prod(shape) > most:  # _fill reads no more numbers than that
+        raise InvalidArgumentError(f"{math.prod(shape)} numbers in one tensor, at most {most} are read")
     numbers: list[float] = []
-    _fill(numbers, value, dtype, shape, 0)
+    _fill(numbers, value, spec.dtype, shape, 0)
     with np.errstate(over="ignore"):  # 1e39 is Infinity in float32, there as here
-        return np.array(numbers).astype(dtype).reshape(shape)
+        return np.array(numbers).astype(spec.dtype).reshape(shape)
 
 
 def _fill(numbers: list[float], value: Any, dtype: str, shape: list[int], level: int) -> None:

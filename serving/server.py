@@ -60,6 +60,7 @@ def create_app(models_root: Path, *, limits: Limits | None = None, poll_s: float
 
     Raises:
         NotFoundError: The folder is not there.
+        InvalidArgumentError: The folder is one model.
     """
     models = Models(models_root)
 
@@ -130,10 +131,7 @@ class _Dialect:
             return metadata_answer(target.model, Metadata(servable.version, servable.engine.signatures))
         request = parse_predict(body)
         engine = self._models.find(target.model, target.version, target.label).engine
-        inputs = read_tensors(request, engine.signature(request.signature_name).inputs)
-        rows = max((len(tensor) for tensor in inputs.values() if tensor.ndim), default=0)
-        if rows > self._limits.rows:
-            raise InvalidArgumentError(f"{rows} rows in one request, at most {self._limits.rows} are answered: send several requests")
+        inputs = read_tensors(request, engine.signature(request.signature_name).inputs, self._limits.rows)
         return predict_answer(engine.run(request.signature_name, inputs), row=request.row)
 
 
@@ -182,6 +180,7 @@ def run(models_root: Path, *, host: str = "127.0.0.1", port: int = 8501) -> None
 
     Raises:
         NotFoundError: The folder is not there.
+        InvalidArgumentError: The folder is one model, or the host is no address.
         UnavailableError: The address cannot be taken.
         SystemExit: The process was asked to stop (exit code 0).
     """
@@ -204,6 +203,8 @@ def run(models_root: Path, *, host: str = "127.0.0.1", port: int = 8501) -> None
 
 def _bind(host: str, port: int) -> socket.socket:
     """Bind without listening yet: the port opens when the models are loaded."""
+    if not host:  # to the socket it would mean all interfaces
+        raise InvalidArgumentError("`host` must be an address: 127.0.0.1 for this machine alone, 0.0.0.0 for the network")
     # asyncio sets TCP_NODELAY only where the protocol is named; without it answers stall for 40 ms.
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
@@ -212,4 +213,7 @@ def _bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise UnavailableError(f"cannot listen on {host}:{port} ({error.strerror}): choose another with `--port` or `--host`") from None
+    except (TypeError, ValueError):  # what the socket says to text that no name can have, such as lone surrogates
+        listener.close()
+        raise InvalidArgumentError(f"`host` must be an address or a name, got {host!r}") from None
     return listener

@@ -46,12 +46,16 @@ def parse_target(method: str, path: str) -> Target:
     model, version, label, verb = match.group("model", "version", "label", "verb")
     if model is None:
         raise InvalidArgumentError("Missing model name in request.")
-    if version is not None and (len(version.lstrip("0")) > 19 or int(version) > _LARGEST_VERSION):
-        raise InvalidArgumentError("")
+    number = None
+    if version is not None:
+        digits = version.lstrip("0") or "0"  # Python refuses to read thousands of digits, zeros included
+        if len(digits) > 19 or int(digits) > _LARGEST_VERSION:
+            raise InvalidArgumentError("")
+        number = int(digits)
     if method == "GET":
         verb = "metadata" if verb == "metadata" else "status"
     elif verb in ("classify", "regress"):
         raise InvalidArgumentError(f":{verb} takes tf.Example records, which a generator does not read: use :predict")
     elif verb != "predict":  # the pattern ignores case, the comparison does not
         raise malformed
-    return Target(verb, unquote(model), None if version is None else int(version), None if label is None else unquote(label))
+    return Target(verb, unquote(model), number, None if label is None else unquote(label))

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from serving.errors import BrokenVersionError, InvalidArgumentError, NotFoundError, ServingError
 from serving.files import write_whole
 from serving.manifest import read_manifest
-from serving.repository import list_versions, open_repository
+from serving.repository import list_models, list_versions, open_repository
 
 __all__ = ["IMAGE", "render", "write"]
 
@@ -50,7 +50,7 @@ def render(models: Path) -> dict[str, str]:
         InvalidArgumentError: A model has a name that cannot stand in a URL, or its newest version no SavedModel.
     """
     root = open_repository(models)
-    versions = {name: folders for name, folders in list_versions(root).items() if folders}
+    versions = {name: folders for name, model in list_models(root).items() if (folders := list_versions(model, root))}
     if not versions:
         raise NotFoundError(f"no folder NAME/VERSION/ in {models}: export a model first")
     for name, folders in versions.items():

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import httpx
 import numpy as np
@@ -73,17 +74,22 @@ def test_a_taken_port_is_named(models_root):
     ("arguments", "exit_code", "message"),
     [
         ("run {tmp}/nope", 2, "error: `models` must be an existing folder with NAME/VERSION/ inside, got {tmp}/nope"),
+        ("run {tmp}/models/dec", 2, "error: {tmp}/models/dec looks like one model, with its versions inside: give its parent folder"),
+        ("run {empty}", 2, "Invalid value for 'MODELS': the path is empty"),
+        ("run {tmp}/models --host {empty}", 2, "error: `host` must be an address"),
         ("run {tmp}/models --port 70000", 2, "70000 is not in the range"),
         ("run {tmp}/models --host 203.0.113.1", 1, "error: cannot listen on 203.0.113.1:8501"),
         ("generate --model dec --out {tmp}/x.png --count 0", 2, "0 is not in the range"),
         ("generate --model dec --out {tmp}/x.png --count -5", 2, "-5 is not in the range"),
         ("generate --model dec --out {tmp}/x.png --count 1000000000", 2, "1000000000 is not in the range"),
         ("generate --model dec --out {tmp}/x.png --seed -1", 2, "-1 is not in the range"),
+        ("generate --model dec --out {empty}", 2, "Invalid value for '--out': the path is empty"),
         ("generate --model dec --out {tmp}", 2, "is a directory"),
         ("generate --model dec --out {tmp}/x.png --url localhost:8501", 2, "error: `url` must look like http://localhost:8501"),
         ("generate --model dec --out {tmp}/x.png --url http://127.0.0.1:1", 1, "error: cannot reach http://127.0.0.1:1"),
         ("tf-serving {tmp}/nope --out {tmp}/deploy", 2, "error: `models` must be an existing folder"),
         ("tf-serving {tmp}/empty --out {tmp}/deploy", 2, "error: no folder NAME/VERSION/ in {tmp}/empty: export a model first"),
+        ("tf-serving {tmp}/models --out {empty}", 2, "Invalid value for '--out': the path is empty"),
         ("tf-serving {tmp}/models --out {tmp}/file", 2, "is a file"),
         ("tf-serving {tmp}/models --out {tmp}/file/deploy", 1, "error: cannot write into {tmp}/file/deploy: Not a directory"),
     ],
@@ -92,7 +98,7 @@ def test_bad_input_is_refused_in_words(tmp_path, arguments, exit_code, message):
     write_version(tmp_path / "models")
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("in the way")
-    done = CliRunner().invoke(main, arguments.format(tmp=tmp_path).split())
+    done = CliRunner().invoke(main, [part.format(tmp=tmp_path, empty="") for part in arguments.split()])
     assert done.exit_code == exit_code
     assert message.format(tmp=tmp_path) in done.stderr
     assert "Traceback" not in done.output
@@ -122,3 +128,16 @@ def test_generate_replaces_an_older_picture(tmp_path, server, monkeypatch):
     assert CliRunner().invoke(main, ["generate", "--model", "dec", "--count", "4", "--out", str(out)]).exit_code == 0
     assert np.asarray(Image.open(out)).shape == (114, 114)
     assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["generate"], ["tf-serving"]])
+def test_help_is_one_letter_away(command):
+    done = CliRunner().invoke(main, [*command, "-h"])
+    assert (done.exit_code, done.output) == (0, CliRunner().invoke(main, [*command, "--help"]).output)
+
+
+def test_what_the_system_refuses_is_said_in_one_line(models_root, tmp_path, monkeypatch):
+    refusal = PermissionError(13, "Permission denied", "/models/dec")
+    monkeypatch.setattr("serving.tf_serving.write", Mock(side_effect=refusal))
+    done = CliRunner().invoke(main, ["tf-serving", str(models_root), "--out", str(tmp_path / "deploy")])
+    assert (done.exit_code, done.output) == (1, "error: [Errno 13] Permission denied: '/models/dec'\n")

@@ -71,7 +71,11 @@ def test_colour_images_come_as_rgb(tmp_path):
         (lambda client: client.status("../dec"), NotFoundError, "404: Could not find any versions of model ../dec"),
         (lambda client: client.generate("nope", 1, 0), NotFoundError, r"404: Servable not found for request: Latest\(nope\)"),
         (lambda client: client.generate("dec", 1, 0, version=9), NotFoundError, r"404: Servable not found for request: Specific\(dec, 9\)"),
-        (lambda client: client.decode("dec", np.zeros((1, 3))), InvalidArgumentError, r"400: `z` must have shape \[batch, 2\]"),
+        (
+            lambda client: client.decode("dec", np.zeros((1, 3))),
+            InvalidArgumentError,
+            r"`z` must have shape \[batch, 2\], got \[batch, 3\]",
+        ),
         (lambda client: client.decode("dec", np.full((1, 2), np.nan)), InvalidArgumentError, "400: `z` must be finite"),
         (lambda client: client.decode("dec", np.zeros((0, 2))), InvalidArgumentError, r"at least one row, got \[0, 2\]"),
         (lambda client: client.decode("dec", np.zeros(2)), InvalidArgumentError, r"`z` must have shape \[batch, latent\]"),

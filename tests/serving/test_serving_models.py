@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from serving_fakes import decoder, running, write_version
 
-from serving import Client, NotFoundError
+from serving import Client, InvalidArgumentError, NotFoundError
 from serving.models import Models
-from serving.repository import list_versions
+from serving.repository import list_models, list_versions
 from serving.server import create_app
 
 ORIGIN = np.zeros((1, 2), np.float32)
@@ -255,5 +255,50 @@ def test_only_numbered_folders_inside_the_root_are_versions(models_root):
     (models_root / "dec" / "8").symlink_to(models_root / "nowhere")
     (models_root / "leak").symlink_to(outside / "dec")
     (models_root / "alias").symlink_to(models_root / "other")
-    versions = {name: sorted(folders) for name, folders in list_versions(models_root.resolve()).items()}
+    root = models_root.resolve()
+    versions = {name: sorted(list_versions(model, root)) for name, model in list_models(root).items()}
     assert versions == {"dec": [1], "other": [3], "alias": [3]}
+
+
+def test_version_numbers_reach_as_far_as_the_original_counts(models_root):
+    for name in ("9223372036854775807", "9223372036854775808", "0" * 200 + "5"):
+        (models_root / "dec" / name).mkdir()
+    assert sorted(list_versions(models_root / "dec", models_root)) == [1, 5, 2**63 - 1]
+
+
+def unreadable(monkeypatch, *folders: Path) -> None:
+    """Refuse to list some folders, as the system does to all users but root where the permission is missing."""
+    iterdir = Path.iterdir
+
+    def refuse(path: Path):
+        if path in folders:
+            raise PermissionError(13, "Permission denied", str(path))
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+
+
+def test_a_model_that_cannot_be_listed_is_reported_once_and_hides_no_other(models_root, monkeypatch, caplog):
+    write_version(models_root, "another")
+    write_version(models_root, "zebra")
+    models = refreshed(models_root)
+    write_version(models_root, "another", 2)
+    write_version(models_root, "zebra", 2)
+    with monkeypatch.context() as patch:
+        unreadable(patch, models_root / "dec")
+        for _ in range(2):
+            models.refresh()
+    assert [(name, models.find(name).version) for name in models.names()] == [("another", 2), ("dec", 1), ("zebra", 2)]
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings == [f"cannot list {models_root / 'dec'} (Permission denied): what is served stays"]
+    write_version(models_root, version=2)
+    models.refresh()
+    assert models.find("dec").version == 2
+
+
+def test_one_model_in_place_of_the_models_folder_is_named_as_such(models_root):
+    with pytest.raises(InvalidArgumentError) as raised:
+        create_app(models_root / "dec")
+    assert raised.value.message == (
+        f"{models_root}/dec looks like one model, with its versions inside: give its parent folder, {models_root}"
+    )

@@ -19,8 +19,8 @@ NO_INPUT = "of 'instances' list. Error: INVALID_ARGUMENT: JSON object: does not 
 ELEMENT_0 = "Failed to process element: 0 of 'instances' list. Error: INVALID_ARGUMENT: "
 
 
-def tensors(body: str, inputs: dict[str, TensorSpec] = Z) -> dict[str, np.ndarray]:
-    return read_tensors(parse_predict(body.encode()), inputs)
+def tensors(body: str, inputs: dict[str, TensorSpec] = Z, most_rows: int = 4) -> dict[str, np.ndarray]:
+    return read_tensors(parse_predict(body.encode()), inputs, most_rows)
 
 
 def test_floats_are_written_as_recorded():
@@ -86,6 +86,38 @@ def test_all_spellings_of_numbers_without_a_value_are_read():
     values = parse(b'[NaN, Infinity, -Infinity, Inf, -Inf, "Inf", "a\\" Inf"]')
     np.testing.assert_array_equal(values[:5], [np.nan, np.inf, -np.inf, np.inf, -np.inf])
     assert values[5:] == ["Inf", 'a" Inf']
+
+
+def test_a_string_without_an_end_is_passed_over_in_one_step():
+    with pytest.raises(InvalidArgumentError, match="Missing a closing quotation mark in string"):
+        parse(b'{"a":Inf,"b":"' + b'\\"' * 300_000)  # a step per quote would take hours
+
+
+@pytest.mark.parametrize(
+    ("body", "inputs", "message"),
+    [
+        ('{"instances":[[0,0],[0,0],[0,0],"never read"]}', Z, "4 rows in one request, at most 3 are answered: send several requests"),
+        ('{"inputs":[[0,0],[0,0],[0,0],"never read"]}', Z, "4 rows in one request, at most 3 are answered: send several requests"),
+        (
+            '{"inputs":{"z":[[0,0]],"scale":[1,1,1,"never read"]}}',
+            SCALED,
+            "4 rows in one request, at most 3 are answered: send several requests",
+        ),
+        ('{"inputs":[[0,0,0,0,0,0,"never read"]]}', Z, "7 numbers in one tensor, at most 6 are read"),
+        ('{"instances":[[0,0,0,0,0,0,"never read"]]}', Z, ELEMENT_0 + "7 numbers in one tensor, at most 6 are read"),
+        ('{"instances":[0,"never read"]}', Z, ELEMENT_0 + "`z` must have shape [batch, 2], got [batch]"),
+        ('{"instances":[[0,0,0],"never read"]}', Z, ELEMENT_0 + "`z` must have shape [batch, 2], got [batch, 3]"),
+        (
+            '{"instances":[{"z":[0,0],"scale":[1]}]}',
+            SCALED,
+            ELEMENT_0.replace("0 of", "0 key: scale of") + "`scale` must have shape [batch], got [batch, 1]",
+        ),
+    ],
+)
+def test_what_asks_for_too_much_is_refused_before_it_is_read(body, inputs, message):
+    with pytest.raises(InvalidArgumentError) as raised:
+        tensors(body, inputs, most_rows=3)
+    assert raised.value.message == message
 
 
 def test_a_number_beyond_float32_is_infinity():
@@ -193,6 +225,8 @@ def test_invalid_utf8_is_refused():
     [
         ("GET", "/v1/models/dec", Target("status", "dec")),
         ("GET", "/v1/models/dec/versions/007", Target("status", "dec", 7)),
+        ("GET", f"/v1/models/dec/versions/{'0' * 5000}1", Target("status", "dec", 1)),
+        ("GET", "/v1/models/dec/versions/000", Target("status", "dec", 0)),
         ("GET", "/v1/models/dec/labels/stable", Target("status", "dec", label="stable")),
         ("GET", "/v1/models/dec/metadata", Target("metadata", "dec")),
         ("GET", "/v1/models/dec/METADATA", Target("status", "dec")),

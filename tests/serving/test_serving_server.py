@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from serving_fakes import running
 
+from serving.errors import InvalidArgumentError
 from serving.server import Limits, _bind, create_app
 
 AVAILABLE = (
@@ -79,7 +80,11 @@ def test_the_answer_is_the_recorded_one(http, method, path, body, status, answer
     ("body", "message"),
     [
         ('{"inputs":[[0,0,0]]}', "`z` must have shape [batch, 2] with at least one row, got [1, 3]"),
-        ('{"instances":[0,0]}', "`z` must have shape [batch, 2] with at least one row, got [2]"),
+        ('{"inputs":[0,0]}', "`z` must have shape [batch, 2] with at least one row, got [2]"),
+        (
+            '{"instances":[0,0]}',
+            "Failed to process element: 0 of 'instances' list. Error: INVALID_ARGUMENT: `z` must have shape [batch, 2], got [batch]",
+        ),
         ('{"inputs":1}', "`z` must have shape [batch, 2] with at least one row, got []"),
         ('{"inputs":[]}', "`z` must have shape [batch, 2] with at least one row, got [0]"),
         ('{"inputs":[[]]}', "`z` must have shape [batch, 2] with at least one row, got [1, 0]"),
@@ -160,6 +165,20 @@ def test_a_failure_inside_is_an_error_in_the_dialect(models_root, monkeypatch, c
         response = client.post(f"http://server{PREDICT}", content=GOOD)
     assert (response.status_code, response.json()) == (500, {"error": "internal error: the server's log says more"})
     assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("host", "message"),
+    [
+        ("", "`host` must be an address: 127.0.0.1 for this machine alone, 0.0.0.0 for the network"),
+        ("\udcff", "`host` must be an address or a name, got '\\udcff'"),
+        ("a\0b", "`host` must be an address or a name, got 'a\\x00b'"),
+    ],
+)
+def test_a_host_that_is_no_address_is_refused(host, message):
+    with pytest.raises(InvalidArgumentError) as raised:
+        _bind(host, 0)
+    assert raised.value.message == message
 
 
 def test_connections_do_not_wait_for_full_packets():
