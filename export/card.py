@@ -1,6 +1,6 @@
 """MODEL_CARD.md: the manifest, told to a person."""
 
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -21,4 +21,11 @@ def write_card(manifest: Manifest, folder: Path) -> None:
     environment = Environment(
         loader=PackageLoader("export"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    (folder / CARD).write_text(environment.get_template("MODEL_CARD.md.j2").render(m=manifest))
+    source = _without_folders(manifest.provenance["data"]["source"])
+    (folder / CARD).write_text(environment.get_template("MODEL_CARD.md.j2").render(m=manifest, source=source))
+
+
+def _without_folders(source: str) -> str:
+    """Return a data source as others may read it: of `folder:PATH` and `npz:PATH` only the last component of the path."""
+    kind, _, place = source.partition(":")
+    return f"{kind}:{PurePath(place).name}" if kind in ("folder", "npz") else source

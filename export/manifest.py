@@ -13,6 +13,7 @@ from export.errors import ArtifactError
 
 __all__ = [
     "MANIFEST",
+    "VALUES",
     "VALUE_RANGE",
     "File",
     "Format",
@@ -27,6 +28,7 @@ __all__ = [
 
 MANIFEST = "manifest.json"
 VALUE_RANGE = (0.0, 1.0)
+VALUES = "trained on values in [0, 1]; where the likelihood is normal, means and draws may leave that range, and PNG files clip"
 
 
 def _inside(path: str) -> str:
@@ -69,11 +71,20 @@ class Signature(_Frozen):
 
 @final
 class GeneratorSpec(_Frozen):
-    """The generator: noise [B, latent_dim] to images [B, H, W, C] in `value_range`."""
+    """The generator: noise [B, latent_dim] to images [B, H, W, C].
+
+    Attributes:
+        latent_dim: values of noise per image.
+        image_shape: (H, W, C).
+        value_range: of the images that it was trained on; its own may leave it, as `values` says.
+        values: what its images hold, in words.
+        noise: the distribution of its input.
+    """
 
     latent_dim: PositiveInt
     image_shape: tuple[PositiveInt, PositiveInt, PositiveInt]
     value_range: tuple[float, float] = VALUE_RANGE
+    values: str = VALUES
     noise: str = "z ~ N(0, I)"
 
 
@@ -118,7 +129,10 @@ class File(_Frozen):
 
 @final
 class Manifest(_Frozen):
-    """All that an exported folder says about itself; `files` names every file but the manifest, by its path with slashes."""
+    """All that an exported folder says about itself; `files` names every file but the manifest, by its path with slashes.
+
+    `provenance` is of free form; `export` keeps the run's configuration as it was, with the paths of the machine that trained it.
+    """
 
     schema_version: Literal[1] = 1
     name: str

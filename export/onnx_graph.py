@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 
 from export.errors import ConversionError
-from export.manifest import VALUE_RANGE, library_version
+from export.manifest import VALUE_RANGE, VALUES, library_version
 from export.process import last_line, run_module
 from export.saved_model import save_mean
 from vae_tf import Generator
@@ -59,12 +59,13 @@ def _describe(model: onnx.ModelProto, generator: Generator, name: str) -> None:
     for value in (*graph.input, *graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     graph.name = name
-    graph.doc_string = "z ~ N(0, I) -> the mean of p(x | z)"
+    graph.doc_string = f"z ~ N(0, I) -> the mean of p(x | z); {VALUES}"
     model.producer_name, model.producer_version = "vae_tf", library_version("vae_tf")
     properties = {
         "model_name": name,
         "latent_dim": str(generator.noise_dim),
         "image_shape": json.dumps(generator.image_shape),
         "value_range": json.dumps(VALUE_RANGE),
+        "values": VALUES,
     }
     onnx.helper.set_model_props(model, properties)

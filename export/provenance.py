@@ -20,6 +20,8 @@ _LIBRARIES = ("vae_tf", "tensorflow", "tf_keras", "tensorflow_probability", "onn
 def provenance(run: Run) -> dict[str, Any]:
     """Return plain values that say where the generator of a run comes from.
 
+    The configuration is kept as it was, with the path of the images, so that the run can be repeated; the model card leaves it out.
+
     Raises:
         RunError: the run's evaluation is damaged.
     """

@@ -1,16 +1,18 @@
 """The generator as a SavedModel that TensorFlow Serving reads: its weights, three signatures, nothing else.
 
 serving_default   z [B, D]             -> mean [B, H, W, C]    the mean of p(x | z)
-sample            z [B, D], seed [B]   -> x [B, H, W, C]       one draw x ~ p(x | z) per row, fixed by the row's seed
+sample            z [B, D], seed [B]   -> x [B, H, W, C]       one draw x ~ p(x | z) per row, fixed by the row's z and seed
 png               z [B, D]             -> image_bytes [B]      the mean as PNG files
 
-The real server checks no shape against a signature, so the graph itself does.
+What is fixed is so up to rounding: a row's sums may be taken in another order in another batch.
+The real server checks no shape against a signature, so the graph itself does, and it answers with finite values only.
 """
 
 from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow as tf
+import tensorflow_probability as tfp
 from tensorflow.core.protobuf import saved_model_pb2
 
 from export.errors import ConversionError
@@ -20,6 +22,8 @@ from vae_tf import Generator
 __all__ = ["SIGNATURES", "read_signatures", "save", "save_mean", "uniform"]
 
 SIGNATURES = ("serving_default", "sample", "png")
+
+tfd = tfp.distributions
 
 Outputs = dict[str, tf.Tensor]
 
@@ -38,15 +42,17 @@ def save(generator: Generator, folder: Path) -> None:
     seed = tf.TensorSpec([None], tf.int32, name="seed")
 
     def mean(z: tf.Tensor) -> Outputs:
-        return {"mean": generator(_checked(z)).mean()}
+        return {"mean": _finite_mean(generator(_checked(z)))}
 
     def sample(z: tf.Tensor, seed: tf.Tensor) -> Outputs:
         z = _checked(z)
         seed = _with_shape(seed, rank=1, last=tf.shape(z)[0], rule="`seed` must hold one int32 per row of `z`")
-        return {"x": generator.draw(z, uniform(seed, generator.image_shape))}
+        px = generator(z)
+        with tf.control_dependencies([_finite_mean(px)]):
+            return {"x": generator.likelihood.draw(px, uniform(seed, generator.image_shape))}
 
     def png(z: tf.Tensor) -> Outputs:
-        levels = tf.round(255 * tf.clip_by_value(generator(_checked(z)).mean(), 0, 1))
+        levels = tf.round(255 * tf.clip_by_value(_finite_mean(generator(_checked(z))), 0, 1))
         return {"image_bytes": tf.io.encode_png(tf.cast(levels, tf.uint8))}
 
     _save(generator, folder, {"serving_default": _function(mean, z), "sample": _function(sample, z, seed), "png": _function(png, z)})
@@ -115,14 +121,18 @@ def _function(body: Callable[..., Outputs], *inputs: tf.TensorSpec) -> tf.types.
 
 def _checked(z: tf.Tensor) -> tf.Tensor:
     size = z.shape[-1]
-    z = _with_shape(z, rank=2, last=size, rule=f"`z` must have the shape [batch, {size}]")
+    z = _with_shape(z, rank=2, last=size, rule=f"`z` must have the shape [batch, {size}], at least one row")
     return tf.debugging.assert_all_finite(z, "`z` must be finite")
 
 
+def _finite_mean(px: tfd.Distribution) -> tf.Tensor:
+    return tf.debugging.assert_all_finite(px.mean(), "`z` is too far from 0: the mean of p(x | z) must be finite")
+
+
 def _with_shape(tensor: tf.Tensor, *, rank: int, last: int | tf.Tensor, rule: str) -> tf.Tensor:
-    """Return the tensor, once its rank and last dimension have been checked when the graph runs."""
+    """Return the tensor, once its rank and last dimension have been checked when the graph runs, and that it holds something."""
     # What is known of the shape is a promise that the server does not keep; a tensor of unknown shape is really checked.
     shape = tf.shape(tf.raw_ops.PlaceholderWithDefault(input=tensor, shape=tf.TensorShape(None)))
-    holds = tf.reduce_all(tf.concat([[tf.size(shape)], shape[-1:]], 0) == [rank, last])
-    with tf.control_dependencies([tf.debugging.Assert(holds, [f"{rule}, got the shape", shape])]):
+    expected = tf.reduce_all(tf.concat([[tf.size(shape)], shape[-1:]], 0) == [rank, last])
+    with tf.control_dependencies([tf.debugging.Assert(expected & (tf.reduce_prod(shape) > 0), [f"{rule}, got the shape", shape])]):
         return tf.identity(tensor)

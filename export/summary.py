@@ -19,13 +19,12 @@ def summarise(manifest: Manifest, damage: dict[str, str]) -> str:
         damage: from `Manifest.damage`.
     """
     g, origin = manifest.generator, manifest.provenance
-    low, high = g.value_range
     width = max(map(len, manifest.files | damage), default=0)
     files = [f"{path:<{width}}  {file.bytes:>10,} bytes  {damage.get(path, 'ok')}" for path, file in manifest.files.items()]
     added = [f"{path:<{width}}  {problem}" for path, problem in damage.items() if path not in manifest.files]
     sections = {
         "noise": [f"{g.noise}, {g.latent_dim} values"],
-        "image": [f"{' x '.join(map(str, g.image_shape))}, values in [{low:g}, {high:g}]"],
+        "image": [f"{' x '.join(map(str, g.image_shape))}", g.values],
         "log p(x)": _told(_log_likelihood, origin),
         "signatures": [f"{name}: {signature}" for name, signature in manifest.signatures.items()],
         "parity": [f"{form}: {parity_line(manifest, form)}" for form in manifest.formats],

@@ -97,7 +97,8 @@ def test_inspect_tells_a_stranger_everything_in_one_screen(exported: Path):
     for text in (
         "digits, version 1, exported 20",
         "z ~ N(0, I), 3 values",
-        "8 x 8 x 1, values in [0, 1]",
+        "8 x 8 x 1",
+        "trained on values in [0, 1]; where the likelihood is normal, means and draws may leave that range",
         "-123.45 +- 0.67 nats per test image (100 images; importance sampling)",
         "serving_default: z float32 [batch, 3] -> mean float32 [batch, 8, 8, 1]",
         "sample: z float32 [batch, 3], seed int32 [batch] -> x float32 [batch, 8, 8, 1]",

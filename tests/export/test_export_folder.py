@@ -1,10 +1,13 @@
 """The exported folder: what it says of itself, and that it appears whole or not at all."""
 
+import base64
 import errno
 import json
 import os
 import shutil
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,9 +20,10 @@ from PIL import Image
 import export.verify as verification
 from export import ArtifactError, ConversionError, Manifest, TargetError, VerificationError, export, onnx_graph, recipe
 from export.artifact import check_target, next_version, publish, unfinished
+from export.card import write_card
 from export.verify import Probe, probes, verify
 from vae_tf.errors import RunError
-from vae_tf.generator import Generator
+from vae_tf.generator import Generator, noise
 
 
 @pytest.fixture
@@ -42,6 +46,7 @@ def test_the_folder_holds_what_was_promised(exported: Path):
 def test_the_manifest_says_shapes_parity_and_provenance(exported: Path):
     manifest = json.loads((exported / "manifest.json").read_bytes())
     assert (manifest["schema_version"], manifest["name"], manifest["version"]) == (1, "digits", 1)
+    assert "where the likelihood is normal, means and draws may leave that range" in manifest["generator"].pop("values")
     assert manifest["generator"] == {"latent_dim": 3, "image_shape": [8, 8, 1], "value_range": [0.0, 1.0], "noise": "z ~ N(0, I)"}
     z, seed = {"dtype": "float32", "shape": [-1, 3]}, {"dtype": "int32", "shape": [-1]}
     image, file = {"dtype": "float32", "shape": [-1, 8, 8, 1]}, {"dtype": "string", "shape": [-1]}
@@ -80,6 +85,8 @@ def test_the_card_tells_what_the_manifest_holds(exported: Path):
     card = (exported / "MODEL_CARD.md").read_text()
     for text in ("# digits, version 1", "-123.45 +- 0.67 nats", "importance sampling", "8 x 8 x 1", "| onnx | `mean` |", "`model.onnx`"):
         assert text in card
+    assert "trained on values in [0, 1]; where the likelihood is normal, means and draws may leave that range" in card
+    assert "the same images, up to rounding" in card
     assert "{{" not in card
     assert "{%" not in card
 
@@ -90,6 +97,40 @@ def test_the_cards_python_runs(exported: Path, monkeypatch: pytest.MonkeyPatch):
     names: dict = {}
     exec(code, names)
     assert names["mean"].shape == (64, 8, 8, 1)
+
+
+def test_the_cards_shell_sends_noise_and_writes_a_png(exported: Path, tmp_path: Path):
+    command = (exported / "MODEL_CARD.md").read_text().split("```sh\n")[2].split("```")[0]
+    (tmp_path / "python").symlink_to(sys.executable)
+    answer = json.dumps({"predictions": [{"b64": base64.b64encode(b"a PNG file").decode()}]})
+    (tmp_path / "curl").write_text(f"#!/bin/sh\necho \"$@\" > asked.txt\ncat > sent.json\necho '{answer}'\n")
+    (tmp_path / "curl").chmod(0o755)
+    path = os.pathsep.join([str(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"]])
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, env=os.environ | {"PATH": path}, check=True)
+    assert (tmp_path / "asked.txt").read_text() == "-s -d @- http://localhost:8501/v1/models/digits:predict\n"
+    sent = json.loads((tmp_path / "sent.json").read_bytes())
+    assert sent == {"signature_name": "png", "instances": noise(1, 3, seed=0).tolist()}
+    assert (tmp_path / "image.png").read_bytes() == b"a PNG file"
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("folder:/home/ada/pictures/cats", "`folder:cats`"),
+        ("folder:/home/ada/cats/", "`folder:cats`"),
+        ("npz:/home/ada/cats.npz", "`npz:cats.npz`"),
+        ("tfds:groups/mnist", "`tfds:groups/mnist`"),
+    ],
+)
+def test_the_card_keeps_the_place_of_the_images_to_itself(exported: Path, tmp_path: Path, source: str, shown: str):
+    manifest = Manifest.read(exported)
+    manifest.provenance["data"]["source"] = manifest.provenance["config"]["data"]["source"] = source
+    write_card(manifest, tmp_path)
+    card = (tmp_path / "MODEL_CARD.md").read_text()
+    assert card.count(shown) == 2
+    assert "/home" not in card
+    manifest.write(tmp_path)
+    assert Manifest.read(tmp_path).provenance["config"]["data"]["source"] == source
 
 
 def test_the_preview_is_eight_by_eight_means_of_seed_0(exported: Path, generator: Generator):

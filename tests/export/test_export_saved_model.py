@@ -68,6 +68,15 @@ def test_equal_seeds_give_equal_draws_whatever_the_batch(call: Call):
     assert (together[1] != alone[0]).any()
 
 
+def test_equal_seeds_give_equal_draws_up_to_rounding_of_convolutions(make_generator: Callable[[str, str], Generator], tmp_path: Path):
+    saved_model.save(make_generator("normal", "conv"), tmp_path / "saved")
+    z, seed = noise(64, 3, seed=4), np.arange(64, dtype=np.int32)
+    with tensorflow_session(tmp_path / "saved") as call:
+        together = call("sample", {"z": z, "seed": seed})["x"]
+        alone = [call("sample", {"z": z[row : row + 1], "seed": seed[row : row + 1]})["x"] for row in range(64)]
+    np.testing.assert_allclose(np.concatenate(alone), together, atol=1e-5)
+
+
 def test_uniform_noise_lies_strictly_inside_0_and_1():
     noise = saved_model.uniform(tf.range(200), (64, 64, 1)).numpy()
     assert noise.min() > 0
@@ -84,11 +93,15 @@ def test_png_files_decode_to_the_rounded_mean(call: Call, generator: Generator):
 @pytest.mark.parametrize(
     ("signature", "inputs", "message"),
     [
-        ("serving_default", {"z": np.zeros([2, 4])}, r"`z` must have the shape \[batch, 3\], got the shape\] \[2 4\]"),
-        ("serving_default", {"z": np.zeros([6, 1])}, r"`z` must have the shape \[batch, 3\], got the shape\] \[6 1\]"),
-        ("serving_default", {"z": np.zeros([3])}, r"`z` must have the shape \[batch, 3\], got the shape\] \[3\]"),
-        ("serving_default", {"z": np.zeros([])}, r"`z` must have the shape \[batch, 3\], got the shape\] \[\]"),
-        ("serving_default", {"z": np.zeros([2, 1, 3])}, r"`z` must have the shape \[batch, 3\], got the shape\] \[2 1 3\]"),
+        ("serving_default", {"z": np.zeros([2, 4])}, r"`z` must have the shape \[batch, 3\], at least one row, got the shape\] \[2 4\]"),
+        ("serving_default", {"z": np.zeros([6, 1])}, r"`z` must have the shape \[batch, 3\], at least one row, got the shape\] \[6 1\]"),
+        ("serving_default", {"z": np.zeros([3])}, r"`z` must have the shape \[batch, 3\], at least one row, got the shape\] \[3\]"),
+        ("serving_default", {"z": np.zeros([])}, r"`z` must have the shape \[batch, 3\], at least one row, got the shape\] \[\]"),
+        (
+            "serving_default",
+            {"z": np.zeros([2, 1, 3])},
+            r"`z` must have the shape \[batch, 3\], at least one row, got the shape\] \[2 1 3\]",
+        ),
         ("serving_default", {"z": np.full([2, 3], np.nan)}, "`z` must be finite : Tensor had NaN"),
         ("serving_default", {"z": np.full([2, 3], np.inf)}, "`z` must be finite : Tensor had Inf"),
         ("png", {"z": np.zeros([2, 4])}, r"`z` must have the shape \[batch, 3\]"),
@@ -109,9 +122,23 @@ def test_the_graph_itself_refuses_bad_input(serve: Callable[..., np.ndarray], si
 
 
 @pytest.mark.parametrize("signature", saved_model.SIGNATURES)
-def test_an_empty_batch_gives_an_empty_answer(serve: Callable[..., np.ndarray], signature: str):
+def test_an_empty_batch_is_refused(serve: Callable[..., np.ndarray], signature: str):
     seed = {"seed": np.zeros([0], np.int32)} if signature == "sample" else {}
-    assert len(serve(signature, z=Z[:0], **seed)) == 0
+    message = r"`z` must have the shape \[batch, 3\], at least one row, got the shape\] \[0 3\]"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        serve(signature, z=Z[:0], **seed)
+
+
+@pytest.mark.parametrize("likelihood", ["normal", "bernoulli"])  # without a check a Bernoulli draw of a NaN mean is a black image
+def test_finite_latents_whose_mean_overflows_are_refused(make_generator: Callable[[str, str], Generator], likelihood: str, tmp_path: Path):
+    generator, seed = make_generator(likelihood, "mlp"), {"seed": np.zeros([5], np.int32)}
+    for variable in generator.variables:
+        variable.assign(10 * variable)
+    saved_model.save(generator, tmp_path / "saved")
+    with tensorflow_session(tmp_path / "saved") as call:
+        for signature in saved_model.SIGNATURES:
+            with pytest.raises(tf.errors.InvalidArgumentError, match=r"`z` is too far from 0: the mean of p\(x \| z\) must be finite"):
+                call(signature, {"z": np.float32(3e38) * np.sign(Z)} | (seed if signature == "sample" else {}))
 
 
 def test_only_the_generators_variables_are_inside(exported: Path, generator: Generator):
