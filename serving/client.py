@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, final
 from urllib.parse import quote
@@ -12,11 +12,15 @@ import numpy as np
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from serving.description import Metadata, VersionStatus, read_metadata, read_status
-from serving.errors import DeadlineExceededError, InvalidArgumentError, NotFoundError, ServingError, UnavailableError, error_for
+from serving.errors import DeadlineExceededError, InvalidArgumentError, NotFoundError, ServingError, UnavailableError, error_for, one_line
 
 __all__ = ["Client"]
 
-_ROWS_PER_REQUEST = 256
+_ROWS_PER_REQUEST = 128  # the largest batch of tf_serving/batching.config
+_LARGEST_LATENT = 1_000_000
+
+# What reading JSON of another make can raise; the last three: a list for an object, 1e999 for a size, brackets without end.
+_MALFORMED = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 
 Answer = TypeVar("Answer")
 
@@ -40,8 +44,8 @@ class Client:
     def __init__(self, url: str, *, timeout_s: float = 30.0, retries: int = 3, transport: httpx.BaseTransport | None = None):
         try:
             self._url = httpx.URL(url)
-        except httpx.InvalidURL as error:
-            raise InvalidArgumentError(f"`url` is not an address ({error}), got {url!r}") from None
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise InvalidArgumentError(f"`url` is not an address ({one_line(error)}), got {url!r}") from None
         if self._url.scheme not in ("http", "https") or not self._url.host:
             raise InvalidArgumentError(f"`url` must look like http://localhost:8501, got {url!r}")
         self._http = httpx.Client(base_url=self._url, timeout=timeout_s, transport=transport)
@@ -92,7 +96,10 @@ class Client:
         Raises:
             ServingError: As the server answered; `InvalidArgumentError` for a `z` that the model does not take.
         """
-        return np.concatenate(self._predict(model, z, version, "serving_default", _read_images))
+        pieces = self._predict(model, z, version, "serving_default", _read_images)
+        if len({images.shape[1:] for images in pieces}) > 1:
+            raise ServingError(f"{self._url} answered with images of several shapes: was {model} replaced? Name its `version`")
+        return np.concatenate(pieces)
 
     def png(self, model: str, z: np.ndarray, version: int | None = None) -> list[bytes]:
         """Turn latents into PNG files, 40 times smaller on the way than numbers.
@@ -144,14 +151,18 @@ class Client:
         if z.ndim != 2 or not len(z):
             raise InvalidArgumentError(f"`z` must have shape [batch, latent] with at least one row, got {list(z.shape)}")
         path = _path(model, version) + ":predict"
-        pieces = (z[start : start + _ROWS_PER_REQUEST].tolist() for start in range(0, len(z), _ROWS_PER_REQUEST))
-        return [self._ask("POST", path, read, json.dumps({"signature_name": signature_name, "instances": rows})) for rows in pieces]
+
+        def ask(rows: np.ndarray) -> Answer:
+            body = json.dumps({"signature_name": signature_name, "instances": rows.tolist()})
+            return self._ask("POST", path, lambda answer: read(_counted(answer["predictions"], len(rows))), body)
+
+        return [ask(z[start : start + _ROWS_PER_REQUEST]) for start in range(0, len(z), _ROWS_PER_REQUEST)]
 
     def _ask(self, method: str, path: str, read: Callable[[Any], Answer], body: str | None = None) -> Answer:
         response = self._retrying(self._send, method, path, body)
         try:
             return read(response.json())
-        except (ValueError, LookupError, TypeError):
+        except _MALFORMED:
             raise ServingError(f"{self._url} answered {path} in another dialect: is it a model server, and is this a generator?") from None
 
     def _send(self, method: str, path: str, body: str | None) -> httpx.Response:
@@ -160,38 +171,55 @@ class Client:
         except (httpx.ReadTimeout, httpx.WriteTimeout) as error:
             raise DeadlineExceededError(f"no answer from {self._url} in time ({type(error).__name__})") from None
         except httpx.TransportError as error:
-            raise UnavailableError(f"cannot reach {self._url}: {error}") from None
+            raise UnavailableError(f"cannot reach {self._url}: {one_line(error)}") from None
+        except httpx.RequestError as error:
+            raise ServingError(f"{self._url} gave an answer that cannot be read: {one_line(error)}") from None
+        except (httpx.InvalidURL, UnicodeError) as error:  # a host whose name only turns out to be none where it is looked up
+            raise InvalidArgumentError(f"{self._url} is not an address ({one_line(error)})") from None
         if response.status_code != httpx.codes.OK:
             raise error_for(response.status_code, f"{self._url} answered {response.status_code}: {_message(response)}")
         return response
 
 
-def _read_images(answer: Any) -> np.ndarray:
-    images = np.asarray(answer["predictions"], np.float32)
-    if images.ndim != 4:
+def _counted(predictions: Sequence[Any], rows: int) -> Sequence[Any]:
+    if len(predictions) != rows:
+        raise ValueError("one prediction per row")
+    return predictions
+
+
+def _read_images(predictions: Sequence[Any]) -> np.ndarray:
+    images = np.asarray(predictions, np.float32)
+    if images.ndim != 4 or not images.size:
         raise ValueError("no images")
     return images
 
 
-def _read_files(answer: Any) -> list[bytes]:
-    return [base64.b64decode(item["b64"]) for item in answer["predictions"]]
+def _read_files(predictions: Sequence[Any]) -> list[bytes]:
+    return [base64.b64decode(item["b64"], validate=True) for item in predictions]
 
 
 def _path(model: str, version: int | None) -> str:
-    return f"/v1/models/{quote(model, safe='')}" + ("" if version is None else f"/versions/{version}")
+    try:
+        name = quote(model, safe="")
+    except UnicodeEncodeError:
+        raise InvalidArgumentError(f"`model` must be Unicode text, got {model!r}") from None
+    return f"/v1/models/{name}" + ("" if version is None else f"/versions/{version}")
 
 
 def _latent_dim(metadata: Metadata) -> int:
     try:
-        return metadata.signatures["serving_default"].inputs["z"].shape[1]
-    except (KeyError, IndexError):
+        _, size = metadata.signatures["serving_default"].inputs["z"].shape
+    except (KeyError, ValueError):
         raise InvalidArgumentError(
             "the model has no signature serving_default with an input z [batch, latent]: it is no generator"
         ) from None
+    if not 1 <= size <= _LARGEST_LATENT:
+        raise InvalidArgumentError(f"the latent size of the model must be from 1 to {_LARGEST_LATENT}, the server says {size}")
+    return size
 
 
 def _message(response: httpx.Response) -> str:
     try:
-        return str(response.json()["error"])
-    except (ValueError, KeyError, TypeError):
-        return response.text[:200] or response.reason_phrase
+        return one_line(response.json()["error"])
+    except _MALFORMED:
+        return one_line(response.text)[:200] or response.reason_phrase

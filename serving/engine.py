@@ -7,9 +7,9 @@ from typing import final
 import numpy as np
 import onnxruntime
 
-from serving.errors import BrokenVersionError, InvalidArgumentError
+from serving.errors import BrokenVersionError, InvalidArgumentError, one_line
 from serving.images import encode_png
-from serving.manifest import Manifest, Signature, check_files, read_manifest
+from serving.manifest import Generator, Manifest, Signature, TensorSpec, check_files, read_manifest
 
 __all__ = ["Engine"]
 
@@ -59,14 +59,24 @@ class Engine:
             `mean`, float32 [B, H, W, C], or `image_bytes`, PNG files as bytes objects [B].
 
         Raises:
-            InvalidArgumentError: `z` has another shape or holds NaN or infinities.
+            InvalidArgumentError: `z` has another shape, holds NaN or infinities, or is so large that the mean does.
         """
         z = inputs["z"]
         self._check(z)
-        (mean,) = self._session.run(["mean"], {"z": z})
+        mean = self._mean(z)
+        finite = np.isfinite(mean).all(axis=(1, 2, 3))
+        if not finite.all():
+            row = int(np.argmin(finite))
+            raise InvalidArgumentError(
+                f"`z` is too large for this model, its mean is not finite: in row {row} it reaches {np.abs(z[row]).max():g}"
+            )
         if signature_name == "png":
             return {"image_bytes": np.array([encode_png(image) for image in mean], dtype=object)}
         return {"mean": mean}
+
+    def _mean(self, z: np.ndarray) -> np.ndarray:
+        (mean,) = self._session.run(["mean"], {"z": z})
+        return mean
 
     def _check(self, z: np.ndarray) -> None:
         latent_dim = self._manifest.generator.latent_dim
@@ -79,16 +89,16 @@ class Engine:
     def _warm_up(self, folder: Path) -> None:
         """Answer one request per signature: the first costs most, and a graph that cannot answer must not go live."""
         generator = self._manifest.generator
-        z = {"z": np.zeros((1, generator.latent_dim), np.float32)}
+        z = np.zeros((1, generator.latent_dim), np.float32)
         try:
-            mean = self.run("serving_default", z)["mean"]
+            mean = self._mean(z)
         except Exception as error:  # ONNX Runtime's errors share no base class
-            raise BrokenVersionError(f"model.onnx in {folder} cannot answer a first request: {_one_line(error)}") from None
+            raise BrokenVersionError(f"model.onnx in {folder} cannot answer a first request: {one_line(error)}") from None
         if mean.dtype != np.float32 or mean.shape[1:] != generator.image_shape or not np.isfinite(mean).all():
             expected, got = list(generator.image_shape), f"{mean.dtype} {list(mean.shape[1:])}"
             raise BrokenVersionError(f"model.onnx in {folder} must give finite float32 images {expected}, gave {got}")
         for name in self.signatures.keys() - {"serving_default"}:
-            self.run(name, z)
+            self.run(name, {"z": z})
 
 
 def _signatures_held(folder: Path, manifest: Manifest) -> dict[str, Signature]:
@@ -97,7 +107,22 @@ def _signatures_held(folder: Path, manifest: Manifest) -> dict[str, Signature]:
     names = ["serving_default"]
     if "png" in manifest.signatures and manifest.generator.image_shape[-1] in (1, 3):
         names.append("png")
-    return {name: manifest.signatures[name] for name in names}
+    if manifest.formats["onnx"].path not in manifest.files:
+        raise BrokenVersionError(f"the manifest of {folder} has no checksum of {manifest.formats['onnx'].path}: export the version again")
+    held = {name: manifest.signatures[name] for name in names}
+    for name, signature in held.items():
+        expected = _expected(name, manifest.generator)
+        if signature != expected:
+            raise BrokenVersionError(
+                f"the signature {name} in the manifest of {folder} must be {expected}, got {signature}: export the version again"
+            )
+    return held
+
+
+def _expected(name: str, generator: Generator) -> Signature:
+    mean = TensorSpec(dtype="float32", shape=(-1, *generator.image_shape))
+    outputs = {"serving_default": {"mean": mean}, "png": {"image_bytes": TensorSpec(dtype="string", shape=(-1,))}}
+    return Signature(inputs={"z": TensorSpec(dtype="float32", shape=(-1, generator.latent_dim))}, outputs=outputs[name])
 
 
 def _open(path: Path) -> onnxruntime.InferenceSession:
@@ -107,8 +132,4 @@ def _open(path: Path) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors share no base class
-        raise BrokenVersionError(f"ONNX Runtime cannot load {path}: {_one_line(error)}") from None
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+        raise BrokenVersionError(f"ONNX Runtime cannot load {path}: {one_line(error)}") from None

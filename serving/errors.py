@@ -20,6 +20,7 @@ __all__ = [
     "ServingError",
     "UnavailableError",
     "error_for",
+    "one_line",
 ]
 
 
@@ -90,3 +91,8 @@ def error_for(status: int, message: str) -> ServingError:
     kinds = (InvalidArgumentError, BodyTooLargeError, NotFoundError, UnavailableError, DeadlineExceededError)
     kind = next((kind for kind in kinds if kind.status == status), ServingError)
     return kind(message, status=status)
+
+
+def one_line(text: object) -> str:
+    """Write what somebody else says on one line."""
+    return " ".join(str(text).split())

@@ -22,6 +22,9 @@ class TensorSpec(_Frozen):
     dtype: str
     shape: tuple[int, ...]
 
+    def __str__(self) -> str:
+        return f"{self.dtype} {list(self.shape)}"
+
 
 @final
 class Signature(_Frozen):
@@ -29,6 +32,9 @@ class Signature(_Frozen):
 
     inputs: dict[str, TensorSpec]
     outputs: dict[str, TensorSpec]
+
+    def __str__(self) -> str:
+        return " -> ".join(", ".join(f"{name} {spec}" for name, spec in tensors.items()) for tensors in (self.inputs, self.outputs))
 
 
 @final

@@ -47,9 +47,11 @@ def render(models: Path) -> dict[str, str]:
 
     Raises:
         NotFoundError: The folder is not there or holds no exported version.
-        InvalidArgumentError: A model has a name that cannot stand in a URL, or its newest version no SavedModel.
+        InvalidArgumentError: The path cannot be mounted, a model has a name that cannot stand in a URL, or its newest version
+            no SavedModel.
     """
     root = open_repository(models)
+    _check_mountable("models", root)
     versions = {name: folders for name, model in list_models(root).items() if (folders := list_versions(model, root))}
     if not versions:
         raise NotFoundError(f"no folder NAME/VERSION/ in {models}: export a model first")
@@ -78,6 +80,13 @@ def render(models: Path) -> dict[str, str]:
     return {name: environment.get_template(f"{name}.j2").render(values) for name in _FILES}
 
 
+def _check_mountable(argument: str, path: Path) -> None:
+    """Refuse what cannot stand in a `docker run --mount`, which reads comma-separated values, or in a text file."""
+    text = str(path)
+    if re.search('[,"\r\n]', text) or text.encode(errors="replace").decode() != text:
+        raise InvalidArgumentError(f"`{argument}` must be UTF-8 without commas, double quotes and line breaks, got {text!r}: rename it")
+
+
 def _quoted(text: str) -> str:
     """Quote for YAML as Compose reads it: a JSON string, with `$` doubled against interpolation."""
     return json.dumps(text, ensure_ascii=False).replace("$", "$$")
@@ -97,13 +106,18 @@ def write(models: Path, out: Path) -> list[Path]:
         ServingError: As `render`; or a file of somebody else is in the way; or the folder cannot be written.
     """
     texts = render(models)
+    _check_mountable("out", out.absolute())
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name in texts:
-            if (out / name).exists() and _MARK not in (out / name).read_text(errors="replace"):
+            if (out / name).exists() and not _is_ours(out / name):
                 raise InvalidArgumentError(f"{out / name} was not rendered here and is left alone: choose another `--out`")
     except OSError as error:
         raise ServingError(f"cannot write into {out}: {error.strerror}") from None
     for name, text in texts.items():
         write_whole(out / name, text.encode(), mode=0o755 if name.endswith(".sh") else 0o644)
     return [out / name for name in texts]
+
+
+def _is_ours(path: Path) -> bool:
+    return path.is_file() and _MARK in path.read_text(errors="replace")

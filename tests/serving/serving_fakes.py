@@ -39,14 +39,14 @@ def running(app: Starlette) -> Iterator[InProcess]:
         yield InProcess(app, portal)
 
 
-def decoder(latent_dim: int, image_shape: tuple[int, int, int], bias: float) -> bytes:
-    """Build mean = reshape(sigmoid(z W + bias)) as an ONNX graph."""
+def decoder(latent_dim: int, image_shape: tuple[int, int, int], bias: float, activation: str = "Sigmoid") -> bytes:
+    """Build mean = reshape(activation(z W + bias)) as an ONNX graph."""
     pixels = int(np.prod(image_shape))
     weights = np.random.default_rng(0).standard_normal((latent_dim, pixels)).astype(np.float32)
     constants = {"W": weights, "b": np.full(pixels, bias, np.float32), "shape": np.array([-1, *image_shape], np.int64)}
     nodes = [
         helper.make_node("Gemm", ["z", "W", "b"], ["logits"]),
-        helper.make_node("Sigmoid", ["logits"], ["flat"]),
+        helper.make_node(activation, ["logits"], ["flat"]),
         helper.make_node("Reshape", ["flat", "shape"], ["mean"]),
     ]
     graph = helper.make_graph(

@@ -16,6 +16,8 @@ from serving.repository import list_models, list_versions
 from serving.server import create_app
 
 ORIGIN = np.zeros((1, 2), np.float32)
+SIGNATURE = ("signatures", "serving_default")
+Z_SPEC = {"dtype": "float32", "shape": [-1, 2]}
 
 
 def refreshed(root: Path) -> Models:
@@ -130,8 +132,24 @@ def lead_outside(folder: Path) -> None:
             lambda folder: edit_manifest(folder, "files", "../../secret", value={"sha256": "0" * 64, "bytes": 1}),
             "outside the version folder",
         ),
-        (lambda folder: edit_manifest(folder, "generator", "image_shape", value=[4, 4, 1]), "must give finite float32 images [4, 4, 1]"),
-        (lambda folder: edit_manifest(folder, "generator", "latent_dim", value=3), "cannot answer a first request"),
+        (
+            lambda folder: edit_manifest(folder, "generator", "image_shape", value=[4, 4, 1]),
+            "must be z float32 [-1, 2] -> mean float32 [-1, 4, 4, 1], got z float32 [-1, 2] -> mean float32 [-1, 28, 28, 1]: export",
+        ),
+        (lambda folder: edit_manifest(folder, "generator", "latent_dim", value=3), "must be z float32 [-1, 3] -> mean"),
+        (lambda folder: edit_manifest(folder, *SIGNATURE, "inputs", value={"x": Z_SPEC}), "got x float32 [-1, 2] -> mean"),
+        (
+            lambda folder: edit_manifest(folder, *SIGNATURE, "inputs", value={"z": Z_SPEC, "seed": Z_SPEC}),
+            "got z float32 [-1, 2], seed float32 [-1, 2] -> mean",
+        ),
+        (lambda folder: edit_manifest(folder, *SIGNATURE, "inputs", "z", "dtype", value="float64"), "got z float64 [-1, 2] -> mean"),
+        (lambda folder: edit_manifest(folder, *SIGNATURE, "inputs", "z", "shape", value=[2]), "got z float32 [2] -> mean"),
+        (lambda folder: edit_manifest(folder, *SIGNATURE, "outputs", "mean", "dtype", value="float64"), "-> mean float64 [-1, 28, 28, 1]"),
+        (
+            lambda folder: edit_manifest(folder, "signatures", "png", "outputs", value={"file": {"dtype": "string", "shape": [-1]}}),
+            "must be z float32 [-1, 2] -> image_bytes string [-1], got z float32 [-1, 2] -> file string [-1]",
+        ),
+        (lambda folder: edit_manifest(folder, "files", value={}), "has no checksum of model.onnx"),
         (flip_a_bit, "the checksum of"),
         (cut_weights, "holds 3 bytes, its manifest says 7"),
         (lambda folder: (folder / "saved_model.pb").unlink(), "cannot be read"),
@@ -156,6 +174,8 @@ def test_a_broken_version_is_reported_and_the_old_one_keeps_serving(models_root,
     [
         (b"", "ONNX Runtime cannot load"),
         (b"no protobuf", "ONNX Runtime cannot load"),
+        (decoder(3, (28, 28, 1), 0.0), "cannot answer a first request"),
+        (decoder(2, (4, 4, 1), 0.0), "must give finite float32 images [28, 28, 1], gave float32 [4, 4, 1]"),
         (decoder(2, (28, 28, 1), float("nan")), "must give finite float32 images"),
     ],
 )

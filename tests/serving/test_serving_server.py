@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from serving_fakes import running
+from serving_fakes import decoder, running, write_version
 
 from serving.errors import InvalidArgumentError
 from serving.server import Limits, _bind, create_app
@@ -100,6 +100,16 @@ def test_the_answer_is_the_recorded_one(http, method, path, body, status, answer
 )
 def test_what_the_original_would_leave_to_the_graph_is_explained(http, body, message):
     response = http.post(PREDICT, content=body)
+    assert (response.status_code, response.json()) == (400, {"error": message})
+
+
+@pytest.mark.parametrize("signature_name", ["serving_default", "png"])
+def test_latents_that_overflow_in_the_model_are_refused(tmp_path, signature_name):
+    write_version(tmp_path, model=decoder(2, (28, 28, 1), 0.0, activation="Exp"))
+    body = {"signature_name": signature_name, "instances": [[0, 0], [3e38, -3e38]]}
+    with running(create_app(tmp_path)) as transport, httpx.Client(transport=transport) as client:
+        response = client.post(f"http://server{PREDICT}", json=body)
+    message = "`z` is too large for this model, its mean is not finite: in row 1 it reaches 3e+38"
     assert (response.status_code, response.json()) == (400, {"error": message})
 
 

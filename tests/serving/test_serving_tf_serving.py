@@ -1,13 +1,18 @@
 """What is rendered for TensorFlow Serving, parsed the way it and Docker parse it."""
 
+import json
+import os
 import subprocess
 
+import httpx
+import numpy as np
 import pytest
 import yaml
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
 from google.protobuf.message import Message
 from serving_fakes import write_version
 
+from serving import Client
 from serving.errors import InvalidArgumentError, ServingError
 from serving.tf_serving import IMAGE, render, write
 
@@ -59,6 +64,18 @@ def test_batching_config_parses_with_wrapped_values(texts):
     assert sizes[-1] == parameters.max_batch_size.value
 
 
+def test_the_client_sends_batches_as_large_as_the_configured_ones(texts, server):
+    sent = []
+
+    def record(request: httpx.Request) -> httpx.Response:
+        sent.append(len(json.loads(request.content)["instances"]))
+        return server.handle_request(request)
+
+    Client("http://server", transport=httpx.MockTransport(record)).decode("dec", np.zeros((300, 2)))
+    assert f"max_batch_size {{ value: {sent[0]} }}" in texts["batching.config"]
+    assert sent == [128, 128, 44]
+
+
 def test_monitoring_config_switches_prometheus_on(texts):
     prometheus = texts["monitoring.config"].partition("prometheus_config {")[2].rpartition("}")[0]
     config = message_like("PrometheusConfig", ("enable", 1, FIELD.LABEL_OPTIONAL, "bool"), ("path", 2, FIELD.LABEL_OPTIONAL, "string"))
@@ -84,7 +101,7 @@ def test_compose_and_the_script_pass_the_same_flags(texts):
 
 
 def test_a_path_with_every_special_character_arrives_whole(tmp_path):
-    root = tmp_path / 'a $HOME\'s "folder" é'
+    root = tmp_path / "a $HOME's folder; é=&"
     write_version(root)
     source = yaml.safe_load(render(root)["compose.yaml"])["services"]["tensorflow-serving"]["volumes"][0]["source"]
     assert source == str(root).replace("$", "$$")  # Compose would put a variable in place of a single one
@@ -103,6 +120,28 @@ def test_rendering_again_changes_nothing_and_replaces_only_its_own_files(models_
     with pytest.raises(InvalidArgumentError, match=r"run\.sh was not rendered here and is left alone"):
         write(models_root, out)
     assert (out / "run.sh").read_text() == "somebody else's"
+
+
+@pytest.mark.parametrize("name", ["com,ma", 'quo"te', "line\nbreak", os.fsdecode(b"not utf-8 \xff")])
+@pytest.mark.parametrize("argument", ["models", "out"])
+def test_paths_that_cannot_be_mounted_are_refused_before_anything_is_written(models_root, tmp_path, argument, name):
+    write_version(tmp_path / name)
+    folders = {"models": models_root, "out": tmp_path / "deploy"} | {argument: tmp_path / name}
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InvalidArgumentError) as raised:
+        write(**folders)
+    expected = f"`{argument}` must be UTF-8 without commas, double quotes and line breaks, got {str(tmp_path / name)!r}: rename it"
+    assert raised.value.message == expected
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_is_no_file_is_left_alone(models_root, tmp_path):
+    out = tmp_path / "deploy"
+    out.mkdir()
+    os.mkfifo(out / "run.sh")
+    with pytest.raises(InvalidArgumentError, match=r"run\.sh was not rendered here and is left alone"):
+        write(models_root, out)
+    assert [path.name for path in out.iterdir()] == ["run.sh"]
 
 
 @pytest.mark.parametrize("name", ["with space", 'quo"te', "colon:", "umlautä"])
