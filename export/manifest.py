@@ -28,7 +28,7 @@ __all__ = [
 
 MANIFEST = "manifest.json"
 VALUE_RANGE = (0.0, 1.0)
-VALUES = "trained on values in [0, 1]; where the likelihood is normal, means and draws may leave that range, and PNG files clip"
+VALUES = "trained on values in [0, 1]; where the likelihood is normal, means and draws may leave that range, and PNGs clip them"
 
 
 def _inside(path: str) -> str:
