@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from serving.errors import ServingError
+from serving.errors import InvalidArgumentError, ServingError
 
 __all__ = ["main"]
 
@@ -28,7 +28,7 @@ class _Group(click.Group):
 class _Path(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not value:  # to pathlib it would mean the current folder
-            self.fail("the path is empty", param, ctx)
+            raise InvalidArgumentError(f"`{param.name if param else 'path'}` must be a path, got an empty text")
         return super().convert(value, param, ctx)
 
 
