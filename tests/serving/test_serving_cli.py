@@ -74,9 +74,12 @@ def test_a_taken_port_is_named(models_root):
     ("arguments", "exit_code", "message"),
     [
         ("run {tmp}/nope", 2, "error: `models` must be an existing folder with NAME/VERSION/ inside, got {tmp}/nope"),
-        ("run {tmp}/models/dec", 2, "error: {tmp}/models/dec looks like one model, with its versions inside: give its parent folder"),
-        ("run {empty}", 2, "error: `models` must be a path, got an empty text"),
-        ("run {tmp}/models --host {empty}", 2, "error: `host` must be an address"),
+        (
+            "tf-serving {tmp}/models/dec --out {tmp}/deploy",
+            2,
+            "error: {tmp}/models/dec looks like one model, with its versions inside: give its parent folder",
+        ),
+        ("tf-serving {empty} --out {tmp}/deploy", 2, "error: `models` must be a path, got an empty text"),
         ("run {tmp}/models --port 70000", 2, "70000 is not in the range"),
         ("run {tmp}/models --host 203.0.113.1", 1, "error: cannot listen on 203.0.113.1:8501"),
         ("generate --model dec --out {tmp}/x.png --count 0", 2, "0 is not in the range"),
