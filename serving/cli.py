@@ -53,7 +53,7 @@ def run(models: Path, host: str, port: int) -> None:
 @click.option("--url", default="http://localhost:8501", show_default=True, help="Where the server is.")
 @click.option("--model", required=True, help="Name of the model.")
 @click.option("--count", default=64, show_default=True, type=click.IntRange(1, _MOST_IMAGES), help="Number of images.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Equal seeds give equal images.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Equal seeds give equal images, up to rounding.")
 @click.option("--out", required=True, type=_Path(dir_okay=False, path_type=Path), help="PNG file for the grid of images.")
 def generate(url: str, model: str, count: int, seed: int, out: Path) -> None:
     """Ask a server for images and write them as one grid."""

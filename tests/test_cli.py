@@ -1,5 +1,6 @@
 """Claims about the command line of vae_tf: the walk works, and mistakes get one line."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -118,6 +119,18 @@ def test_images_can_not_be_written_where_there_is_a_file(run, tmp_path):
     done = invoke("sample", run, "--out", tmp_path / "file" / "samples.png")
     assert done.exit_code == 1
     assert done.stderr.startswith("error: ")
+
+
+def test_what_is_no_file_is_left_alone(run, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    done = invoke("sample", run, "--count", 1, "--out", tmp_path / "pipe")
+    assert done.exit_code == 1
+    assert "is no regular file, and is left alone" in done.stderr
+    assert (tmp_path / "pipe").is_fifo()
+    (tmp_path / "link.png").symlink_to(tmp_path / "target.png")
+    assert invoke("sample", run, "--count", 1, "--out", tmp_path / "link.png").exit_code == 0
+    assert (tmp_path / "link.png").is_symlink()
+    assert (tmp_path / "target.png").is_file()
 
 
 def test_standard_error_holds_the_answer_and_no_notices_of_tensorflow(tmp_path):

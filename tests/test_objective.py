@@ -45,7 +45,7 @@ def test_iwae_with_one_sample_is_the_elbo():
 
 def test_elbo_plus_the_divergence_to_the_true_posterior_is_the_evidence():
     q = tfd.MultivariateNormalDiag(MODEL.posterior(X).mean(), np.full([5, 3], 0.3))
-    samples = 20_000
+    samples = 10_000
     per_draw = Elbo(samples=samples)(MODEL.draw(X, q, samples), STEP)
     gap = tfd.kl_divergence(q, MODEL.posterior(X))
     np.testing.assert_allclose(per_draw + gap, MODEL.evidence(X), atol=0.1)

@@ -96,7 +96,13 @@ def report(run: Path, data_dir: str | None) -> None:
 @main.command()
 @_RUN
 @click.option("--count", default=64, show_default=True, type=click.IntRange(1, 10_000), help="Number of images.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Equal seeds give equal images, also from a server.")
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Equal seeds give equal images (up to rounding), also from a server.",
+)
 @click.option("--out", default="samples.png", show_default=True, type=click.Path(path_type=Path, dir_okay=False), help="PNG file to write.")
 def sample(run: Path, count: int, seed: int, out: Path) -> None:
     """Draw images from RUN's prior: the means of p(x | z), as a grid."""

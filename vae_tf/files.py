@@ -17,9 +17,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
     Args:
         path: the file to write; its folder is created if missing.
     """
-    path = Path(path)
-    if not path.name:
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    path = Path(path).resolve()  # a link stays a link; what it leads to is written
+    if path.exists() and not path.is_file():
+        raise FileExistsError(errno.EEXIST, "is no regular file, and is left alone", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     # The ending stays last: writers choose the format by it.
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
