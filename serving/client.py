@@ -91,7 +91,7 @@ class Client:
             version: Version; by default the one that serves.
 
         Returns:
-            float32 [B, H, W, C] in [0, 1].
+            float32 [B, H, W, C], the means of p(x | z).
 
         Raises:
             ServingError: As the server answered; `InvalidArgumentError` for a `z` that the model does not take.
@@ -129,7 +129,7 @@ class Client:
             version: Version; by default the one that serves.
 
         Returns:
-            float32 [count, H, W, C] in [0, 1].
+            float32 [count, H, W, C], the means of p(x | z).
 
         Raises:
             ServingError: As the server answered.
