@@ -1,10 +1,11 @@
 """MODEL_CARD.md: the manifest, told to a person."""
 
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from export.manifest import Manifest
+from vae_tf.config import without_folders
 
 __all__ = ["CARD", "write_card"]
 
@@ -21,11 +22,5 @@ def write_card(manifest: Manifest, folder: Path) -> None:
     environment = Environment(
         loader=PackageLoader("export"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    source = _without_folders(manifest.provenance["data"]["source"])
+    source = without_folders(manifest.provenance["data"]["source"])
     (folder / CARD).write_text(environment.get_template("MODEL_CARD.md.j2").render(m=manifest, source=source))
-
-
-def _without_folders(source: str) -> str:
-    """Return a data source as others may read it: of `folder:PATH` and `npz:PATH` only the last component of the path."""
-    kind, _, place = source.partition(":")
-    return f"{kind}:{PurePath(place).name}" if kind in ("folder", "npz") else source

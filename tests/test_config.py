@@ -148,3 +148,9 @@ def test_refuses_missing_and_binary_files_and_unknown_presets(tmp_path):
         configs.read(tmp_path / "binary.yaml")
     with pytest.raises(ConfigError, match="`preset` 'mnits' does not exist. Did you mean 'mnist'"):
         configs.preset("mnits")
+
+
+def test_a_source_as_others_may_read_it_holds_no_folders():
+    assert configs.without_folders("folder:/home/someone/photos") == "folder:photos"
+    assert configs.without_folders("npz:data/x.npz") == "npz:x.npz"
+    assert configs.without_folders("tfds:mnist") == "tfds:mnist"

@@ -4,7 +4,7 @@ import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
@@ -13,7 +13,19 @@ from pydantic.dataclasses import dataclass
 
 from vae_tf.errors import ConfigError, did_you_mean
 
-__all__ = ["Config", "DataConfig", "ModelConfig", "Piece", "TrainingConfig", "explain", "preset", "preset_names", "read", "write"]
+__all__ = [
+    "Config",
+    "DataConfig",
+    "ModelConfig",
+    "Piece",
+    "TrainingConfig",
+    "explain",
+    "preset",
+    "preset_names",
+    "read",
+    "without_folders",
+    "write",
+]
 
 
 def _named(value: Any) -> Any:
@@ -176,6 +188,12 @@ def read(path: str | Path) -> Config:
 def write(config: Config, path: str | Path) -> None:
     """Write the complete configuration as YAML."""
     Path(path).write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
+
+
+def without_folders(source: str) -> str:
+    """Return a data source as others may read it: of `folder:PATH` and `npz:PATH` only the last component of the path."""
+    kind, _, place = source.partition(":")
+    return f"{kind}:{PurePath(place).name}" if kind in ("folder", "npz") else source
 
 
 def explain(error: ValidationError, owner: Any) -> str:

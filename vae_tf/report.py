@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import TypeAdapter, ValidationError
 
 from vae_tf import data, plots
+from vae_tf.config import without_folders
 from vae_tf.data import Images
 from vae_tf.errors import RunError
 from vae_tf.evaluate import CAVEAT, Evaluation, active_units, kl_per_dimension, posterior_moments
@@ -93,7 +94,7 @@ def write_report(run: Run, images: Images, path: str | Path | None = None, seed:
         loader=PackageLoader("vae_tf"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     page = environment.get_template("report.html").render(
-        title=f"{run.config.data.source}, {run.config.model.latent_dim} latent dimensions",
+        title=f"{without_folders(run.config.data.source)}, {run.config.model.latent_dim} latent dimensions",
         facts=_facts(run, rows),
         numbers=[] if evaluation is None else _numbers(evaluation),
         caveat=CAVEAT.replace("+-", "±"),
@@ -271,7 +272,7 @@ def _facts(run: Run, rows: list[dict[str, float]]) -> dict[str, str]:
     weights, generator = (sum(int(np.prod(w.shape)) for w in part.trainable_variables) for part in (run.vae, run.vae.generator))
     minutes = sum(row["seconds"] for row in rows) / 60
     return {
-        "data": f"{config.data.source}: {height} x {width} {'grey' if channels == 1 else 'RGB'}, {values}{binarized}",
+        "data": f"{without_folders(config.data.source)}: {height} x {width} {'grey' if channels == 1 else 'RGB'}, {values}{binarized}",
         "images": f"{summary.train:,} for training, {summary.validation:,} for validation, {summary.test:,} for test",
         "latent dimensions": str(config.model.latent_dim),
         **{axis: _piece(getattr(config.model, axis)) for axis in ("encoder", "decoder", "posterior", "likelihood", "prior")},
