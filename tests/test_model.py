@@ -117,6 +117,14 @@ def test_fit_takes_datasets_with_labels_validation_data_and_callbacks(binary_ima
     assert list((tmp_path / "tensorboard").rglob("events*"))
 
 
+def test_fit_and_evaluate_take_the_batch_size_in_its_place(binary_images):
+    vae = tiny()
+    vae.compile()
+    vae.fit(binary_images, None, 10, 2, verbose=0)
+    assert int(vae.optimizer.iterations) == 8
+    assert vae.evaluate(binary_images, None, 10, verbose=0) == vae.evaluate(binary_images, batch_size=10, verbose=0)
+
+
 def test_metrics_average_over_examples_not_over_batches(binary_images):
     """The last batch is smaller: its images must not weigh more."""
     vae = tiny()

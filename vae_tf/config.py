@@ -33,8 +33,10 @@ def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-def _has_name(value: dict[str, Any]) -> dict[str, Any]:
-    if not isinstance(value.get("name"), str):
+def _piece(value: Any) -> Any:
+    """Normalise a piece; what is no mapping is left to the type check that follows."""
+    value = _named(value)
+    if isinstance(value, dict) and not isinstance(value.get("name"), str):
         raise ValueError("a piece needs a `name`, such as {name: normal, scale: 0.1}")
     return value
 
@@ -46,7 +48,7 @@ def _no_truth(value: Any) -> Any:
 
 
 # A piece by name with its options, `{name: normal, scale: 0.1}`; the options are checked against the piece when it is built.
-Piece = Annotated[dict[str, Any], BeforeValidator(lambda value: _has_name(_named(value)) if isinstance(_named(value), dict) else value)]
+Piece = Annotated[dict[str, Any], BeforeValidator(_piece)]
 
 _NO_YAML = (yaml.YAMLError, ValueError, RecursionError)  # impossible dates, numbers and depths are not YAMLError
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)

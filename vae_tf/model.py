@@ -123,12 +123,13 @@ class VAE(keras.Model):
         self.objective = Elbo() if objective is None else objective
         super().compile(optimizer=optimizer, weighted_metrics=[], **kwargs)
 
-    def fit(self, x: Any = None, y: Any = None, *, validation_data: Any = None, **kwargs: Any) -> keras.callbacks.History:
+    def fit(self, x: Any = None, y: Any = None, *args: Any, validation_data: Any = None, **kwargs: Any) -> keras.callbacks.History:
         """Train as `keras.Model.fit` does; images are checked against the likelihood's support first.
 
         Args:
             x: images [N, H, W, C] float32 in [0, 1], or a dataset of batches of them, alone or as (x, y) or (x, y, sample_weight).
             y: ignored, so that labelled data can be given as it is.
+            *args: Keras's.
             validation_data: as `x`.
             **kwargs: Keras's.
 
@@ -142,9 +143,9 @@ class VAE(keras.Model):
         self._check(validation_data)
         if isinstance(validation_data, np.ndarray | tf.Tensor):
             validation_data = (validation_data,)
-        return super().fit(x, y, validation_data=validation_data, **kwargs)
+        return super().fit(x, y, *args, validation_data=validation_data, **kwargs)
 
-    def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
+    def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Report the metrics on held-out data as `keras.Model.evaluate` does.
 
         Raises:
@@ -152,7 +153,7 @@ class VAE(keras.Model):
         """
         if "_use_cached_eval_dataset" not in kwargs:  # `fit` calls this every epoch, on data that it has checked
             self._check(x)
-        return super().evaluate(x, y, **kwargs)
+        return super().evaluate(x, y, *args, **kwargs)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Refuse: a saved model would hold code. `save_weights` keeps the weights, a run folder keeps all, `export` the generator.
