@@ -1,0 +1,41 @@
+"""Pixels that are on or off."""
+
+from typing import final
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from vae_tf.errors import DataError
+from vae_tf.likelihood.base import Likelihood
+
+__all__ = ["Bernoulli"]
+
+tfd = tfp.distributions
+
+
+@final
+class Bernoulli(Likelihood):
+    """p(x | z) = prod_i p_i^x_i (1 - p_i)^(1 - x_i), p = sigmoid(logits(z)), x_i in {0, 1}.
+
+    Source: Kingma and Welling (2014), equation 11.
+    """
+
+    discrete = True
+
+    def make_distribution(self, parameters: tf.Tensor) -> tfd.Distribution:
+        """Read the parameters as logits."""
+        return tfd.Independent(tfd.Bernoulli(logits=parameters, dtype=tf.float32), 3)
+
+    def draw(self, px: tfd.Distribution, uniform: tf.Tensor) -> tf.Tensor:
+        """Return 1 where uniform > 1 - p."""
+        return tf.cast(uniform > 1 - px.mean(), tf.float32)
+
+    def check(self, x: np.ndarray) -> None:
+        """Refuse grey values: their 'Bernoulli log-likelihood' is not the logarithm of any probability."""
+        super().check(x)
+        if not ((x == 0) | (x == 1)).all():
+            raise DataError(
+                "`x` must hold only 0 and 1 for a Bernoulli likelihood, got grey values; binarize the images "
+                "(`data.binarize=dynamic`), or choose a likelihood of grey values (`model.likelihood=normal`)."
+            )

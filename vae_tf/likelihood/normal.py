@@ -1,0 +1,96 @@
+"""Squared error, with its scale: chosen, learned, or of each value."""
+
+from typing import final
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+import tf_keras as keras
+
+from vae_tf.errors import ConfigError
+from vae_tf.likelihood.base import Likelihood, positive
+
+__all__ = ["Normal", "NormalLearnedScale", "NormalPixelScale"]
+
+tfd = tfp.distributions
+
+
+@final
+class Normal(Likelihood):
+    """p(x | z) = prod_i N(x_i; loc_i(z), scale^2), with one scale for all values, chosen by hand.
+
+    -log p(x | z) = |x - loc|^2 / (2 scale^2) + const: mean squared error is the special case in which only this scale decides how
+    much reconstruction weighs against the KL.
+
+    Args:
+        image_shape: (H, W, C).
+        scale: standard deviation, in units of the value range [0, 1], at least 1e-6.
+
+    Raises:
+        ConfigError: `scale` is below 1e-6 or not finite.
+
+    Source: Kingma and Welling (2014), equation 12.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], *, scale: float = 0.1):
+        super().__init__(image_shape)
+        self.scale = positive("scale", scale)
+
+    def make_distribution(self, parameters: tf.Tensor) -> tfd.Distribution:
+        """Read the parameters as loc."""
+        return tfd.Independent(tfd.Normal(parameters, self.scale), 3)
+
+
+@final
+class NormalLearnedScale(Likelihood):
+    """p(x | z) = prod_i N(x_i; loc_i(z), scale^2), with one scale for all values, learned with the other weights.
+
+    Args:
+        image_shape: (H, W, C).
+        initial_scale: standard deviation at the start, above `min_scale`.
+        min_scale: the scale never falls below it; densities stay finite on images that are reconstructed exactly.
+
+    Raises:
+        ConfigError: a scale is below 1e-6 or not finite, or `initial_scale` is not above `min_scale`.
+
+    Source: Rybkin, Daniilidis and Levine (2021), section 3.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], *, initial_scale: float = 0.5, min_scale: float = 0.01):
+        super().__init__(image_shape)
+        self.min_scale = positive("min_scale", min_scale)
+        if not min_scale < initial_scale < np.inf:
+            raise ConfigError(f"`initial_scale` must be finite and above `min_scale`={min_scale:g}, got {initial_scale:g}.")
+        start = keras.initializers.Constant(np.log(initial_scale - min_scale))
+        # Owned by the distribution layer, which Keras wants to know the weights that it uses.
+        self.log_excess = self.distribution.add_weight("log_excess", shape=(), initializer=start)
+
+    def make_distribution(self, parameters: tf.Tensor) -> tfd.Distribution:
+        """Read the parameters as loc."""
+        return tfd.Independent(tfd.Normal(parameters, self.min_scale + tf.exp(self.log_excess)), 3)
+
+
+@final
+class NormalPixelScale(Likelihood):
+    """p(x | z) = prod_i N(x_i; f_mu(z)_i, f_sigma(z)_i^2), both from the network.
+
+    Args:
+        image_shape: (H, W, C).
+        min_scale: f_sigma = min_scale + softplus(.); without it the density of a pixel that never changes grows without bound.
+
+    Raises:
+        ConfigError: `min_scale` is below 1e-6 or not finite.
+
+    Source: Kingma and Welling (2014), equation 12; for the bound on scale, Mattei and Frellsen (2018), proposition 1.
+    """
+
+    params_per_value = 2
+
+    def __init__(self, image_shape: tuple[int, int, int], *, min_scale: float = 0.01):
+        super().__init__(image_shape)
+        self.min_scale = positive("min_scale", min_scale)
+
+    def make_distribution(self, parameters: tf.Tensor) -> tfd.Distribution:
+        """Read the first half of the channels as loc, the second as unconstrained scale."""
+        loc, scale = tf.split(parameters, 2, axis=-1)
+        return tfd.Independent(tfd.Normal(loc, self.min_scale + tf.nn.softplus(scale)), 3)
