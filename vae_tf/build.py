@@ -7,20 +7,23 @@ from typing import Any
 import tf_keras as keras
 from pydantic import ConfigDict, ValidationError, create_model
 
-from vae_tf.config import Config, explain
+from vae_tf.condition import CONDITIONS
+from vae_tf.config import Config, as_piece, explain
 from vae_tf.errors import ConfigError, did_you_mean
 from vae_tf.likelihood import LIKELIHOODS
 from vae_tf.model import VAE
 from vae_tf.networks import DECODERS, ENCODERS
 from vae_tf.objective import OBJECTIVES, Objective
 from vae_tf.posterior import POSTERIORS
-from vae_tf.prior import PRIORS
+from vae_tf.prior import PRIORS, Inference, Prior
 from vae_tf.schedule import LinearAnneal
 
 __all__ = ["build", "build_model", "build_objective", "build_piece"]
 
 
-def build(config: Config, image_shape: tuple[int, int, int], levels: int | None, steps_per_epoch: int) -> VAE:
+def build(
+    config: Config, image_shape: tuple[int, int, int], levels: int | None, steps_per_epoch: int, label_size: int | None = None
+) -> VAE:
     """Return an untrained model, compiled as configured.
 
     Args:
@@ -28,11 +31,12 @@ def build(config: Config, image_shape: tuple[int, int, int], levels: int | None,
         image_shape: (H, W, C).
         levels: grey levels of the images as the model sees them; None for real values.
         steps_per_epoch: optimizer steps.
+        label_size: number of classes, or of values of a label; None where images have no labels.
 
     Raises:
         ConfigError: a piece or an option does not exist or does not fit.
     """
-    vae, training = build_model(config, image_shape, levels), config.training
+    vae, training = build_model(config, image_shape, levels, label_size), config.training
     rate = LinearAnneal(training.learning_rate, training.epochs * steps_per_epoch, training.anneal)
     vae.compile(keras.optimizers.Adam(rate), build_objective(config, steps_per_epoch), jit_compile=training.jit_compile)
     return vae
@@ -63,30 +67,52 @@ def build_piece(section: str, registry: Mapping[str, type], spec: Mapping[str, A
     return piece(**{name: given[name] for name in signature if name in given}, **{name: getattr(checked, name) for name in known})
 
 
-def build_model(config: Config, image_shape: tuple[int, int, int], levels: int | None) -> VAE:
+def build_model(config: Config, image_shape: tuple[int, int, int], levels: int | None, label_size: int | None = None) -> VAE:
     """Return an untrained model for images of the given shape.
 
     Args:
         config: of which `model` and `seed` are read.
         image_shape: (H, W, C).
         levels: grey levels of the images as the model sees them; None for real values.
+        label_size: number of classes, or of values of a label; None where images have no labels.
 
     Raises:
         ConfigError: a piece or an option does not exist or does not fit.
     """
-    given = {"image_shape": tuple(image_shape), "latent_dim": config.model.latent_dim, "levels": levels}
+    model, dims = config.model, config.model.latent_dims
+    condition = model.condition and build_piece("model.condition", CONDITIONS, model.condition, label_size=label_size)
+    given = {
+        "image_shape": tuple(image_shape),
+        "latent_dim": sum(dims),
+        "latent_dims": dims,
+        "levels": levels,
+        "condition_size": condition.size if condition else 0,
+    }
+    encoder = build_piece("model.encoder", ENCODERS, model.encoder, **given)
+    # Prior and posterior may each need the other: what the posterior gets of the prior is looked up when it is called.
+    made: dict[str, Any] = {}
+    layered = hasattr(PRIORS.get(model.prior["name"]), "conditional")
+    conditional = (lambda index, above: made["prior"].conditional(index, above)) if layered else None
+    posterior = build_piece("model.posterior", POSTERIORS, model.posterior, conditional=conditional, **given)
+    made["prior"] = prior = _prior("model.prior", model.prior, inference=Inference.of(encoder, posterior), **given)
+    if len(dims) > 1 and not any(hasattr(piece, "latent_dims") for piece in (posterior, prior)):
+        raise ConfigError(
+            f"`model.latent_dim` has {len(dims)} layers, and neither posterior nor prior has any; choose `model.posterior=ladder` and "
+            "`model.prior=top-down`, or give one size."
+        )
+    decoder = build_piece("model.decoder", DECODERS, model.decoder, **given)
+    likelihood = build_piece("model.likelihood", LIKELIHOODS, model.likelihood, **given)
+    return VAE(encoder, decoder, posterior, likelihood, prior, condition, seed=config.seed)
 
-    def piece(axis: str, registry: Mapping[str, type]) -> Any:
-        return build_piece(f"model.{axis}", registry, getattr(config.model, axis), **given)
 
-    return VAE(
-        piece("encoder", ENCODERS),
-        piece("decoder", DECODERS),
-        piece("posterior", POSTERIORS),
-        piece("likelihood", LIKELIHOODS),
-        piece("prior", PRIORS),
-        seed=config.seed,
-    )
+def _prior(section: str, spec: Mapping[str, Any], **given: Any) -> Prior:
+    """Return a prior, with the prior of its top layer where it has one."""
+    if "top" in inspect.signature(PRIORS.get(spec["name"], Prior)).parameters:
+        top = as_piece(f"{section}.top", spec.get("top"))
+        spec = {key: value for key, value in spec.items() if key != "top"}
+        sizes = {"latent_dim": given["latent_dims"][0], "latent_dims": given["latent_dims"][:1]}
+        given["top"] = _prior(f"{section}.top", top, **given | sizes)
+    return build_piece(section, PRIORS, spec, **given)
 
 
 def build_objective(config: Config, steps_per_epoch: int) -> Objective:
@@ -109,7 +135,7 @@ def build_objective(config: Config, steps_per_epoch: int) -> Objective:
             spec[f"{stem}_steps"] = round(float(value) * steps_per_epoch)
         except (TypeError, ValueError, OverflowError):
             raise ConfigError(f"`objective.{key}` must be a number of epochs, got {value!r}.") from None
-    objective = build_piece("objective", OBJECTIVES, spec)
+    objective = build_piece("objective", OBJECTIVES, spec, train_images=steps_per_epoch * config.training.batch_size)
     if objective.settled_at > config.training.epochs * steps_per_epoch:
         raise ConfigError(
             f"the schedule of `objective` would end after {objective.settled_at / steps_per_epoch:g} epochs, but `training.epochs` is "

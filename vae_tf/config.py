@@ -19,6 +19,7 @@ __all__ = [
     "ModelConfig",
     "Piece",
     "TrainingConfig",
+    "as_piece",
     "explain",
     "preset",
     "preset_names",
@@ -80,14 +81,25 @@ class DataConfig:
 
 @dataclass(frozen=True, config=_STRICT)
 class ModelConfig:
-    """The pieces of the model, each by name with its options."""
+    """The pieces of the model, each by name with its options.
 
-    latent_dim: _Size
+    Attributes:
+        latent_dim: number of latent coordinates; for several stochastic layers the size of each, top first, such as [20, 40].
+        condition: what a label of an image is, which encoder, decoder and prior are then given; None for a model of images alone.
+    """
+
+    latent_dim: _Size | Annotated[tuple[_Size, ...], Field(min_length=1, max_length=32)]
     encoder: Piece = field(default_factory=lambda: {"name": "mlp"})
     decoder: Piece = field(default_factory=lambda: {"name": "mlp"})
     posterior: Piece = field(default_factory=lambda: {"name": "diagonal-normal"})
     likelihood: Piece = field(default_factory=lambda: {"name": "bernoulli"})
     prior: Piece = field(default_factory=lambda: {"name": "standard-normal"})
+    condition: Piece | None = None
+
+    @property
+    def latent_dims(self) -> tuple[int, ...]:
+        """The size of each stochastic layer, top first."""
+        return (self.latent_dim,) if isinstance(self.latent_dim, int) else self.latent_dim
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -155,6 +167,18 @@ class Config:
                 raise ConfigError(f"`--set` {path}: the value {reprlib.repr(text)} is no YAML; quote it or close its brackets.") from None
             _assign(values, path.split("."), value, path)
         return Config.from_dict(values)
+
+
+def as_piece(section: str, value: Any) -> dict[str, Any]:
+    """Return a piece inside the options of another, a prior, as `Piece` would have it; the default prior for None.
+
+    Raises:
+        ConfigError: the value is no piece.
+    """
+    try:
+        return TypeAdapter(Piece).validate_python(asdict(ModelConfig(1))["prior"] if value is None else value)
+    except ValidationError as error:
+        raise ConfigError(f"`{section}`: {error.errors()[0]['msg']}.") from None
 
 
 def preset_names() -> list[str]:

@@ -74,6 +74,16 @@ class Images:
     source: str
 
     @property
+    def label_size(self) -> int | None:
+        """The number of classes, or of values where labels are vectors; None without labels."""
+        labels = [split.y for split in (self.train, self.validation, self.test) if split.y is not None and len(split)]
+        if not labels:
+            return None
+        if labels[0].ndim == 2:
+            return labels[0].shape[1]
+        return len(self.label_names) if self.label_names else int(max(y.max() for y in labels)) + 1
+
+    @property
     def image_shape(self) -> tuple[int, int, int]:
         """(H, W, C) of every image."""
         height, width, channels = self.train.x.shape[1:]

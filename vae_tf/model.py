@@ -1,5 +1,6 @@
 """The model. Read this file first: the generative story, the bound, and one training step."""
 
+from math import prod
 from typing import Any, final
 
 import numpy as np
@@ -7,7 +8,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras as keras
 
-from vae_tf.errors import ConfigError
+from vae_tf.condition import Condition
+from vae_tf.errors import ConfigError, DataError
 from vae_tf.generator import Generator, noise
 from vae_tf.likelihood import Likelihood
 from vae_tf.objective import Draw, Elbo, Objective
@@ -28,6 +30,8 @@ class VAE(keras.Model):
     3. q(z | x)             `posterior`    approximates p(z | x), on features of `encoder`; training samples from here
     4. log p(x) >= bound    `objective`    given to `compile`
 
+    With a `condition` all of this is given a label y: p(x | z, y), q(z | x, y), and p(z | y) where the prior uses it.
+
     `fit`, `evaluate`, `predict` and callbacks are Keras's own; penalties that layers add to `losses` count in training. Metrics are per
     example, in nats: `loss`, minus the objective's bound, and
     `elbo` with its two parts, `reconstruction` = E_q[log p(x | z)] and `kl` = E_q[log q(z | x) - log p(z)], unweighted, by the objective's
@@ -35,10 +39,11 @@ class VAE(keras.Model):
 
     Args:
         encoder: images [B, H, W, C] -> features.
-        decoder: latents [N, D] -> features.
+        decoder: latents [N, D], with the condition beside them if there is one, -> features.
         posterior: features -> q(z | x).
         likelihood: features -> p(x | z).
         prior: p(z).
+        condition: what a label is; None for a model of images alone.
         seed: at least 0; with it, and the number of the optimizer step, all noise of training and evaluation is fixed.
 
     Raises:
@@ -54,6 +59,7 @@ class VAE(keras.Model):
         posterior: Posterior,
         likelihood: Likelihood,
         prior: Prior,
+        condition: Condition | None = None,
         seed: int = 0,
     ):
         super().__init__(name="vae")
@@ -62,21 +68,31 @@ class VAE(keras.Model):
         if not 0 <= seed < 2**31:
             raise ConfigError(f"`seed` must be from 0 to 2**31 - 1, got {seed}.")
         self.encoder, self.posterior = encoder, posterior
-        self.generator = Generator(prior, decoder, likelihood)
-        self.prior, self.decoder, self.likelihood = prior, decoder, likelihood
+        self.generator = Generator(prior, decoder, likelihood, condition)
+        self.prior, self.decoder, self.likelihood, self.condition = prior, decoder, likelihood, condition
+        if condition is not None:
+            self.label_map = keras.layers.Dense(prod(likelihood.image_shape[:2]), use_bias=False, name="label_map")
         self.seed = seed
         self.trackers = {name: keras.metrics.Mean(name) for name in ("loss", "elbo", "kl", "reconstruction")}
-        self(tf.zeros([1, *likelihood.image_shape]))  # creates the weights
+        self._create_weights()
 
-    def encode(self, x: tf.Tensor) -> tfd.Distribution:
-        """Return q(z | x), batch [B], event [D], for images x [B, H, W, C]."""
-        return self.posterior(self.encoder(x))
+    def encode(self, x: tf.Tensor, label: tf.Tensor | None = None) -> tfd.Distribution:
+        """Return q(z | x), batch [B], event [D], for images x [B, H, W, C] and their labels, [B] or [B, K], if the model has a condition."""
+        return self.posterior(self._features(x, label))
 
-    def decode(self, z: tf.Tensor) -> tfd.Distribution:
-        """Return p(x | z), batch [...], event [H, W, C], for latents z [..., D]."""
-        return self.generator.decode(tf.convert_to_tensor(z))
+    def decode(self, z: tf.Tensor, label: tf.Tensor | None = None) -> tfd.Distribution:
+        """Return p(x | z), batch [...], event [H, W, C], for latents z [..., D] and labels, if the model has a condition."""
+        return self.generator.decode(tf.convert_to_tensor(z), label)
 
-    def draw(self, x: tf.Tensor, samples: int, seed: tf.Tensor, training: bool = False) -> Draw:
+    def draw(
+        self,
+        x: tf.Tensor,
+        samples: int,
+        seed: tf.Tensor,
+        training: bool = False,
+        label: tf.Tensor | None = None,
+        given: tf.Tensor | None = None,
+    ) -> Draw:
         """Sample z ~ q(z | x) and return it with its log densities.
 
         Args:
@@ -84,25 +100,54 @@ class VAE(keras.Model):
             samples: S per image.
             seed: int32 [2], stateless.
             training: Keras's flag, for layers that behave differently in training.
+            label: [B] or [B, K], if the model has a condition.
+            given: what the encoder sees in place of x, such as a corrupted copy, [B, H, W, C].
         """
-        features = self.encoder(x, training=training)
-        z, log_q = self.posterior(features).experimental_sample_and_log_prob(samples, seed=seed)
-        log_q_path = self.posterior.held(features).log_prob(z)
-        return Draw(x, z, log_q, log_q_path, self.prior.log_prob(z), self.generator.decode(z, training).log_prob(x))
+        q = self.posterior(self._features(x if given is None else given, label, training))
+        z, log_q = q.experimental_sample_and_log_prob(samples, seed=seed)
+        condition = self.generator.beside(z, label)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(z)
+            log_prior = self.prior.log_prob(z, condition)
+            log_likelihood = self.generator.decode(z, label, training).log_prob(x)
 
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        """Return the reconstruction, the mean of p(x | z) at the mean of q(z | x), [B, H, W, C]."""
-        return self.decode(self.encode(x).mean()).mean()
+        def prior_sample() -> tf.Tensor:
+            rows = None if condition is None else condition[0]
+            eps = tf.random.stateless_normal([tf.shape(x)[0], self.generator.noise_dim], tf.random.experimental.stateless_fold_in(seed, 1))
+            return self.generator.from_noise(eps, rows)
 
-    def generate(self, count: int, seed: int = 0) -> np.ndarray:
+        return Draw(
+            x,
+            z,
+            log_q,
+            log_prior,
+            log_likelihood,
+            log_q_path=lambda: _path(q, z, log_q),
+            kl_terms=lambda: _kl_terms(self.posterior.terms(q, z), self.prior.terms(z, condition)),
+            log_q_pairs=lambda: self.posterior.terms(q, z[0][:, None])[0],
+            mean=q.mean,
+            prior_sample=prior_sample,
+            slope=lambda: tape.gradient([log_prior, log_likelihood], z) - _slope(q, z),
+        )
+
+    def call(self, inputs: Any) -> tf.Tensor:
+        """Return the reconstruction, the mean of p(x | z) at the mean of q(z | x), [B, H, W, C], for images x, or (x, label)."""
+        x, label = inputs if isinstance(inputs, tuple | list) else (inputs, None)
+        return self.decode(self.encode(x, label).mean(), label).mean()
+
+    def generate(self, count: int, seed: int = 0, label: Any = None) -> np.ndarray:
         """Return `count` images from the prior, the means of p(x | z), [count, H, W, C] float32.
 
         Args:
             count: at least 1.
             seed: at least 0; equal seeds give equal images, here and from an exported generator.
+            label: one for all images or one for each, if the model has a condition.
+
+        Raises:
+            DataError: `label` is none of the condition's.
         """
         eps = noise(count, self.generator.noise_dim, seed)
-        return self.generator(tf.constant(eps)).mean().numpy()
+        return self.generator(tf.constant(eps), self._labels(label, count)).mean().numpy()
 
     def compile(self, optimizer: Any = "adam", objective: Objective | None = None, **kwargs: Any) -> None:
         """Configure training.
@@ -113,7 +158,7 @@ class VAE(keras.Model):
             **kwargs: Keras's `jit_compile`, `run_eagerly`, `steps_per_execution`.
 
         Raises:
-            ConfigError: `objective` is none, or a loss or metrics of Keras were given.
+            ConfigError: `objective` is none, or asks for what the posterior or the prior can not tell; or a loss or metrics of Keras were given.
         """
         if objective is not None and not callable(objective):
             raise ConfigError(f"`objective` must be an objective such as `Elbo(weight=4.0)`, got {objective!r}.")
@@ -121,14 +166,18 @@ class VAE(keras.Model):
             if kwargs.get(name) is not None:
                 raise ConfigError(f"`{name}` is not for a VAE: the loss is minus the bound of `objective`, got {name}={kwargs[name]!r}.")
         self.objective = Elbo() if objective is None else objective
+        for piece in (self.posterior, self.prior):
+            for need in sorted(self.objective.needs & piece.lacks.keys()):
+                raise ConfigError(f"`objective` asks for {_NEEDS[need]}, and {type(piece).__name__} has none: {piece.lacks[need]}.")
         super().compile(optimizer=optimizer, weighted_metrics=[], **kwargs)
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, validation_data: Any = None, **kwargs: Any) -> keras.callbacks.History:
         """Train as `keras.Model.fit` does; images are checked against the likelihood's support first.
 
         Args:
-            x: images [N, H, W, C] float32 in [0, 1], or a dataset of batches of them, alone or as (x, y) or (x, y, sample_weight).
-            y: ignored, so that labelled data can be given as it is.
+            x: images [N, H, W, C] float32 in [0, 1], or a dataset of batches of them, alone or as (x, y) or (x, y, sample_weight). In place
+                of images, a pair (seen, x) trains a denoising model: the encoder gets `seen`, and x is what is to be explained.
+            y: labels, for a model with a condition; ignored by others, so that labelled data can be given as it is.
             *args: Keras's.
             validation_data: as `x`.
             **kwargs: Keras's.
@@ -139,7 +188,7 @@ class VAE(keras.Model):
         """
         if kwargs.get("sample_weight") is not None and y is None:
             raise ConfigError("`sample_weight` needs a `y` beside it, got none; Keras passes weights on only with targets, so pass y=x.")
-        self._check(x)
+        self._check(x, y)
         self._check(validation_data)
         if isinstance(validation_data, np.ndarray | tf.Tensor):
             validation_data = (validation_data,)
@@ -152,7 +201,7 @@ class VAE(keras.Model):
             DataError: as in `fit`.
         """
         if "_use_cached_eval_dataset" not in kwargs:  # `fit` calls this every epoch, on data that it has checked
-            self._check(x)
+            self._check(x, y)
         return super().evaluate(x, y, *args, **kwargs)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
@@ -163,14 +212,50 @@ class VAE(keras.Model):
         """
         raise ConfigError("`save` would write code into a file; use `save_weights` (and `save_weights_only=True` in ModelCheckpoint).")
 
-    def _check(self, images: Any) -> None:
-        """Check arrays, and the first batch of a dataset, against the likelihood's support."""
-        if isinstance(images, tf.data.Dataset):
-            images = next(iter(images.take(1)), None)
-        if isinstance(images, tuple | list) and len(images):
-            images = images[0]
-        if isinstance(images, np.ndarray | tf.Tensor):
-            self.likelihood.check(np.asarray(images))
+    def _check(self, data: Any, y: Any = None) -> None:
+        """Check arrays, and the first batch of a dataset, against the likelihood's support and the condition."""
+        if data is None:
+            return
+        if isinstance(data, tf.data.Dataset):
+            data = next(iter(data.take(1)), ())
+        elif y is not None:
+            data = (data, y)
+        images, label, _ = keras.utils.unpack_x_y_sample_weight(data)
+        for part in images if isinstance(images, tuple | list) else [images]:
+            if isinstance(part, np.ndarray | tf.Tensor):
+                self.likelihood.check(np.asarray(part))
+        if self.condition is not None:
+            if label is None:
+                raise DataError("`y` must hold the labels of a model with a condition, got none; fit on (x, y).")
+            if isinstance(label, np.ndarray | tf.Tensor):
+                self.condition.check(np.asarray(label))
+
+    def _labels(self, label: Any, count: int) -> tf.Tensor | None:
+        """Return `count` labels as a tensor, checked."""
+        if self.condition is None or label is None:
+            return label  # the generator says what is missing, or too many
+        label = np.asarray(label)
+        if label.ndim < self.condition.label.shape.rank:
+            label = np.broadcast_to(label, (count, *label.shape))
+        self.condition.check(label)
+        if len(label) != count:
+            raise DataError(f"`label` must be one for all images, or one for each of the {count}, got {len(label)}.")
+        return tf.constant(label, self.condition.label.dtype)
+
+    def _create_weights(self) -> None:
+        """Ask every piece for all that training and generation ask, once."""
+        x = tf.zeros([1, *self.likelihood.image_shape])
+        label = None if self.condition is None else tf.zeros([1, *self.condition.label.shape[1:]], self.condition.label.dtype)
+        self(x if label is None else (x, label))
+        self.draw(x, 1, tf.constant([0, 0]), label=label)
+
+    def _features(self, x: tf.Tensor, label: tf.Tensor | None, training: bool = False) -> tf.Tensor:
+        """Return the encoder's features, [B, F]; it sees a label as one more channel of the image, a linear map of the condition."""
+        condition = self.generator.beside(tf.zeros([tf.shape(x)[0], 1]), label)
+        if condition is not None:
+            height, width, _ = self.likelihood.image_shape
+            x = tf.concat([x, tf.reshape(self.label_map(condition), [-1, height, width, 1])], -1)
+        return self.encoder(x, training=training)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -183,10 +268,10 @@ class VAE(keras.Model):
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Take one step up the objective's bound and return the running metrics."""
-        x, weight = _unpack(data)
+        x, given, label, weight = self._unpack(data)
         step = self.optimizer.iterations
         with tf.GradientTape() as tape:
-            draw = self.draw(x, self.objective.samples, self._seed(stream=0, index=step), training=True)
+            draw = self.draw(x, self.objective.samples, self._seed(stream=0, index=step), True, label, given)
             loss_per_example = -self.objective(draw, step)
             weighted = loss_per_example if weight is None else weight * loss_per_example
             loss = tf.reduce_mean(weighted) + sum(self.losses)
@@ -195,9 +280,9 @@ class VAE(keras.Model):
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Return the running metrics on held-out data; the noise is another than in training, and the same in every evaluation."""
-        x, weight = _unpack(data)
+        x, given, label, weight = self._unpack(data)
         # The examples seen so far number the batches of this evaluation.
-        draw = self.draw(x, self.objective.samples, self._seed(stream=1, index=self.trackers["loss"].count))
+        draw = self.draw(x, self.objective.samples, self._seed(stream=1, index=self.trackers["loss"].count), label=label, given=given)
         return self._record(draw, -self.objective(draw, self.optimizer.iterations), weight)
 
     def _seed(self, stream: int, index: tf.Tensor) -> tf.Tensor:
@@ -211,8 +296,44 @@ class VAE(keras.Model):
             tracker.update_state(values[name], sample_weight=weight)
         return {name: tracker.result() for name, tracker in self.trackers.items()}
 
+    def _unpack(self, data: Any) -> tuple[tf.Tensor, ...]:
+        """Return images, what the encoder sees in their place or None, labels or None, weights [B] or None."""
+        x, label, weight = keras.utils.unpack_x_y_sample_weight(data)
+        given, x = x if isinstance(x, tuple | list) else (None, x)
+        weight = None if weight is None else tf.reshape(tf.cast(weight, tf.float32), [tf.shape(x)[0]])
+        return x, given, None if self.condition is None else label, weight
 
-def _unpack(data: Any) -> tuple[tf.Tensor, tf.Tensor | None]:
-    """Return images [B, H, W, C] and weights [B] or None; what stands between them, such as labels, is ignored."""
-    x, _, weight = keras.utils.unpack_x_y_sample_weight(data)
-    return x, None if weight is None else tf.reshape(tf.cast(weight, tf.float32), [tf.shape(x)[0]])
+
+_NEEDS = {
+    "log_q_path": "the density of q at a given z, for its gradient through z alone",
+    "kl_terms": "the KL of each latent dimension",
+    "log_q_pairs": "the density of each latent dimension under the posteriors of other images",
+}
+
+
+def _slope(q: tfd.Distribution, z: tf.Tensor) -> tf.Tensor:
+    """Return the derivative of log q(z) by z, [S, B, D], with the parameters of q held."""
+    at = tf.stop_gradient(z)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(at)
+        log_q = q.log_prob(at)
+    return tf.stop_gradient(tape.gradient(log_q, at))
+
+
+def _path(q: tfd.Distribution, z: tf.Tensor, log_q: tf.Tensor) -> tf.Tensor:
+    """Return log q [S, B] whose gradient is its slope times that of z: none through the parameters of q."""
+    return tf.stop_gradient(log_q) + tf.reduce_sum(_slope(q, z) * (z - tf.stop_gradient(z)), -1)
+
+
+def _kl_terms(log_q: tuple[tf.Tensor, ...], log_prior: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
+    """Return log q - log p in the finest parts that both sides have: by dimension, else by layer, else as a whole."""
+    sizes_q, sizes_p = ([part.shape[-1] for part in parts] for parts in (log_q, log_prior))
+    if len(log_q) == len(log_prior):
+        return tuple(q - p if q.shape[-1] == p.shape[-1] else _whole(q) - _whole(p) for q, p in zip(log_q, log_prior))
+    if sum(sizes_q) == sum(sizes_p):
+        return tuple(tf.split(tf.concat(log_q, -1) - tf.concat(log_prior, -1), max(sizes_q, sizes_p, key=len), -1))
+    return (tf.add_n([_whole(q) for q in log_q]) - tf.add_n([_whole(p) for p in log_prior]),)
+
+
+def _whole(part: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(part, -1, keepdims=True)

@@ -46,6 +46,8 @@ class DataSummary:
         source: `data.source` of the configuration.
         image_shape: (H, W, C).
         levels: grey levels as the model sees them, None for real values.
+        label_size: number of classes, or of values of a label; None without labels.
+        label_names: the name of each class, where there are names.
         train: number of training images.
         validation: number of validation images.
         test: number of test images.
@@ -59,13 +61,16 @@ class DataSummary:
     validation: PositiveInt
     test: PositiveInt
     fingerprint: str
+    label_size: PositiveInt | None = None
+    label_names: tuple[str, ...] | None = None
 
     @classmethod
     def of(cls, images: Images, config: Config) -> "DataSummary":
         """Summarise loaded images."""
         sizes = {name: len(getattr(images, name)) for name in ("train", "validation", "test")}
         levels = data.seen_levels(images, config.data)
-        return cls(images.source, images.image_shape, levels, **sizes, fingerprint=images.fingerprint)
+        labels = {"label_size": images.label_size, "label_names": images.label_names}
+        return cls(images.source, images.image_shape, levels, **sizes, fingerprint=images.fingerprint, **labels)
 
     @classmethod
     def read(cls, path: Path) -> "DataSummary":
@@ -148,7 +153,7 @@ def load(folder: str | Path) -> Run:
         raise RunError(f"`{folder}` is not complete: {WEIGHTS} is missing; finish it with `python -m vae_tf train ... --resume`.")
     config, summary = configs.read(folder / CONFIG), DataSummary.read(folder / DATA)
     steps_per_epoch = summary.train // config.training.batch_size
-    vae = build(config, summary.image_shape, summary.levels, steps_per_epoch)
+    vae = build(config, summary.image_shape, summary.levels, steps_per_epoch, summary.label_size)
     # Schedules stand where the training ended, so that `vae.evaluate` reports the loss of the end.
     vae.optimizer.iterations.assign(config.training.epochs * steps_per_epoch)
     try:

@@ -53,7 +53,7 @@ def train(config: Config, folder: str | Path, *, data_dir: str | None = None, re
         images = data.load(config.data, config.seed, data_dir)
         steps = data.steps_per_epoch(images.train, config.training.batch_size)
         keras.utils.set_random_seed(config.seed)
-        vae = build(config, images.image_shape, data.seen_levels(images, config.data), steps)
+        vae = build(config, images.image_shape, data.seen_levels(images, config.data), steps, images.label_size)
         _check_images(vae, images, config)
         with locked(folder):
             return _fit(vae, images, config, folder, steps, resume, verbose)

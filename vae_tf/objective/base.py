@@ -38,7 +38,7 @@ class Draw:
         log_q_pairs: () -> [B, B, D], log q(z_id | x_j) of each latent dimension d, for the first sample of image i under the posterior of j.
         mean: () -> [B, D], E_q[z | x].
         prior_sample: () -> [B, D], z ~ p(z), other noise at each step.
-        slope: value [S, B] -> [S, B, D], the derivative by z of a value computed from the log densities above.
+        slope: () -> [S, B, D], the derivative of log w = log p(x | z) + log p(z) - log q(z | x) by z, with the parameters of q held.
     """
 
     x: tf.Tensor
@@ -51,7 +51,7 @@ class Draw:
     log_q_pairs: Callable[[], tf.Tensor] = _untold
     mean: Callable[[], tf.Tensor] = _untold
     prior_sample: Callable[[], tf.Tensor] = _untold
-    slope: Callable[[tf.Tensor], tf.Tensor] = _untold
+    slope: Callable[[], tf.Tensor] = _untold
 
     def log_weights(self) -> tf.Tensor:
         """Return log w = log p(x | z) + log p(z) - log q(z | x), [S, B]."""

@@ -1,0 +1,169 @@
+"""Normalizing flows: chains of invertible maps between noise eps and latents z, both [..., D], given a context [..., C].
+
+`push` and `pull` return, beside the value, log dz_d/deps_d for each coordinate: every map here is triangular in some order.
+"""
+
+from abc import abstractmethod
+from typing import final
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+import tf_keras as keras
+
+from vae_tf.errors import ConfigError
+
+__all__ = ["CouplingFlow", "Flow", "InverseAutoregressiveFlow"]
+
+tfb = tfp.bijectors
+
+_MOST_LAYERS = 32
+_OPEN = 2.0  # a gate starts at sigmoid(2) = 0.88: near the identity
+_WIDEST = 2.0  # log scales of a coupling lie in (-2, 2)
+
+
+class Flow(keras.layers.Layer):
+    """A chain of layers, with the order of coordinates reversed between them.
+
+    Args:
+        latent_dim: D.
+        layers: their number, from 1 to 32.
+        hidden: width of the hidden layers of each network, at least 1.
+        context_size: C; 0 without a context.
+
+    Raises:
+        ConfigError: a number is out of range.
+    """
+
+    def __init__(self, latent_dim: int, layers: int, hidden: int, context_size: int):
+        super().__init__(name="flow", dtype="float32")
+        if not 1 <= layers <= _MOST_LAYERS:
+            raise ConfigError(f"`layers` of a flow must be from 1 to {_MOST_LAYERS}, got {layers}.")
+        if hidden < 1 or context_size < 0:
+            raise ConfigError(f"`hidden` must be at least 1 unit and `context` at least 0 values, got {hidden} and {context_size}.")
+        self.latent_dim = latent_dim
+        self.networks = [self.make_network(latent_dim, hidden, context_size) for _ in range(layers)]
+
+    @abstractmethod
+    def make_network(self, latent_dim: int, hidden: int, context_size: int) -> keras.layers.Layer:
+        """Return the network of one layer, with its weights."""
+
+    @abstractmethod
+    def push_layer(self, network: keras.layers.Layer, eps: tf.Tensor, context: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return what one layer makes of eps, and the log derivative of each coordinate."""
+
+    @abstractmethod
+    def pull_layer(self, network: keras.layers.Layer, z: tf.Tensor, context: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the inverse of `push_layer`, with the same log derivative."""
+
+    def push(self, eps: tf.Tensor, context: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return z [..., D] for eps [..., D], and log |dz/deps| by coordinate [..., D]; context [..., C] or None."""
+        total = tf.zeros_like(eps)
+        for network in self.networks:
+            eps, log_scale = self.push_layer(network, eps, context)
+            eps, total = eps[..., ::-1], (total + log_scale)[..., ::-1]
+        return eps, total
+
+    def pull(self, z: tf.Tensor, context: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return eps [..., D] for z [..., D], and the log |dz/deps| of `push` [..., D]; context [..., C] or None."""
+        total = tf.zeros_like(z)
+        for network in reversed(self.networks):
+            z, total = z[..., ::-1], total[..., ::-1]
+            z, log_scale = self.pull_layer(network, z, context)
+            total += log_scale
+        return z, total
+
+
+@final
+class CouplingFlow(Flow):
+    """z_a = eps_a, z_b = eps_b exp(s(eps_a)) + t(eps_a), halves a and b of the coordinates, which change places in each layer.
+
+    Fast in both directions.
+
+    Source: Dinh, Sohl-Dickstein and Bengio (2017), equations 7 and 8.
+    """
+
+    def __init__(self, latent_dim: int, layers: int, hidden: int, context_size: int):
+        if latent_dim < 2:
+            raise ConfigError(f"a coupling flow needs at least 2 coordinates, one half to move the other, got `latent_dim` {latent_dim}.")
+        super().__init__(latent_dim, layers, hidden, context_size)
+
+    def make_network(self, latent_dim: int, hidden: int, context_size: int) -> keras.layers.Layer:
+        """Return two hidden layers, and shift and log scale of the second half: zero at first, so that the flow starts as the identity."""
+        kept = latent_dim // 2
+        last = keras.layers.Dense(2 * (latent_dim - kept), kernel_initializer="zeros")
+        network = keras.Sequential([keras.layers.Dense(hidden, "relu"), keras.layers.Dense(hidden, "relu"), last])
+        network.build([None, kept + context_size])
+        return network
+
+    def push_layer(self, network: keras.layers.Layer, eps: tf.Tensor, context: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Move the second half."""
+        kept, moved, shift, log_scale = self._halves(network, eps, context)
+        return tf.concat([kept, moved * tf.exp(log_scale) + shift], -1), tf.concat([tf.zeros_like(kept), log_scale], -1)
+
+    def pull_layer(self, network: keras.layers.Layer, z: tf.Tensor, context: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Move the second half back."""
+        kept, moved, shift, log_scale = self._halves(network, z, context)
+        return tf.concat([kept, (moved - shift) * tf.exp(-log_scale)], -1), tf.concat([tf.zeros_like(kept), log_scale], -1)
+
+    def _halves(self, network: keras.layers.Layer, values: tf.Tensor, context: tf.Tensor | None) -> tuple[tf.Tensor, ...]:
+        kept, moved = tf.split(values, [self.latent_dim // 2, self.latent_dim - self.latent_dim // 2], -1)
+        inputs = kept if context is None else tf.concat([kept, _beside(context, kept)], -1)
+        shift, raw = tf.split(network(inputs), 2, -1)
+        return kept, moved, shift, _WIDEST * tf.tanh(raw / _WIDEST)
+
+
+@final
+class InverseAutoregressiveFlow(Flow):
+    """z_d = g_d eps_d + (1 - g_d) m_d, gate g = sigmoid(s + 2) and m functions of eps_1 .. eps_(d-1).
+
+    `push` takes one pass of the network, `pull` takes D.
+
+    Source: Kingma et al. (2016), equations 10 to 14, and 15 for the gate.
+    """
+
+    def make_network(self, latent_dim: int, hidden: int, context_size: int) -> keras.layers.Layer:
+        """Return a masked network, MADE, of two hidden layers."""
+        return _Masked(latent_dim, hidden, context_size)
+
+    def push_layer(self, network: keras.layers.Layer, eps: tf.Tensor, context: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Gate all coordinates at once."""
+        target, gate = network(eps, context)
+        return target + tf.sigmoid(gate) * (eps - target), tf.math.log_sigmoid(gate)
+
+    def pull_layer(self, network: keras.layers.Layer, z: tf.Tensor, context: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Find one more coordinate of eps in each of D passes."""
+
+        def one_more(eps: tf.Tensor) -> tf.Tensor:
+            target, gate = network(eps, context)
+            return target + (z - target) * tf.exp(-tf.math.log_sigmoid(gate))
+
+        # eps is right up to coordinate d after d passes, since what stands later does not enter.
+        (eps,) = tf.while_loop(
+            lambda eps: True, lambda eps: (one_more(eps),), (tf.zeros_like(z),), maximum_iterations=self.latent_dim, parallel_iterations=1
+        )
+        return eps, tf.math.log_sigmoid(network(eps, context)[1])
+
+
+@final
+class _Masked(keras.layers.Layer):
+    """Two numbers for each coordinate, functions of the coordinates before it and of the context."""
+
+    def __init__(self, latent_dim: int, hidden: int, context_size: int):
+        super().__init__(dtype="float32")
+        self.latent_dim = latent_dim
+        context = {"conditional": True, "conditional_event_shape": [context_size]} if context_size else {}
+        units = [max(hidden, latent_dim)] * 2  # each coordinate needs a unit that may see it
+        # TensorFlow fuses ReLU or ELU with the sum of both inputs into a node that it then can not run; swish it leaves alone.
+        self.made = tfb.AutoregressiveNetwork(2, [latent_dim], hidden_units=units, activation="swish", **context)
+        self.made.build([None, latent_dim])
+
+    def call(self, eps: tf.Tensor, context: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        inputs = [eps] if context is None else [eps, _beside(context, eps)]
+        flat = (tf.reshape(values, [-1, values.shape[-1]]) for values in inputs)
+        target, gate = tf.unstack(tf.reshape(self.made(*flat), tf.concat([tf.shape(eps), [2]], 0)), axis=-1)
+        return target, gate + _OPEN
+
+
+def _beside(context: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """Return the context [..., C] once for each row of values [..., D]."""
+    return tf.broadcast_to(context, tf.concat([tf.shape(values)[:-1], [context.shape[-1]]], 0))

@@ -1,0 +1,32 @@
+"""Priors p(z), each a deterministic function of standard normal noise: z = from_noise(eps)."""
+
+from vae_tf.prior.base import FromNoise, Prior
+from vae_tf.prior.flow import CouplingFlowPrior, InverseAutoregressivePrior
+from vae_tf.prior.hierarchy import TopDown
+from vae_tf.prior.mixture import MixtureOfNormals
+from vae_tf.prior.normal import ConditionalNormal, StandardNormal
+from vae_tf.prior.vamp import Inference, VampPrior
+
+__all__ = [
+    "PRIORS",
+    "ConditionalNormal",
+    "CouplingFlowPrior",
+    "FromNoise",
+    "Inference",
+    "InverseAutoregressivePrior",
+    "MixtureOfNormals",
+    "Prior",
+    "StandardNormal",
+    "TopDown",
+    "VampPrior",
+]
+
+PRIORS = {
+    "standard-normal": StandardNormal,
+    "conditional-normal": ConditionalNormal,
+    "mixture": MixtureOfNormals,
+    "vampprior": VampPrior,
+    "coupling-flow": CouplingFlowPrior,
+    "iaf": InverseAutoregressivePrior,
+    "top-down": TopDown,
+}
