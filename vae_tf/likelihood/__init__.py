@@ -7,13 +7,26 @@ that one looks at and draws that scatter around it. Adding a likelihood is one c
 from vae_tf.likelihood.base import Likelihood
 from vae_tf.likelihood.bernoulli import Bernoulli
 from vae_tf.likelihood.binomial import Binomial
+from vae_tf.likelihood.discretized_logistic import DiscretizedLogistic, DiscretizedLogisticMixture
 from vae_tf.likelihood.normal import Normal, NormalLearnedScale, NormalPixelScale
 
-__all__ = ["LIKELIHOODS", "Bernoulli", "Binomial", "Likelihood", "Normal", "NormalLearnedScale", "NormalPixelScale"]
+__all__ = [
+    "LIKELIHOODS",
+    "Bernoulli",
+    "Binomial",
+    "DiscretizedLogistic",
+    "DiscretizedLogisticMixture",
+    "Likelihood",
+    "Normal",
+    "NormalLearnedScale",
+    "NormalPixelScale",
+]
 
 LIKELIHOODS = {
     "bernoulli": Bernoulli,
     "binomial": Binomial,
+    "discretized-logistic": DiscretizedLogistic,
+    "discretized-logistic-mixture": DiscretizedLogisticMixture,
     "normal": Normal,
     "normal-learned-scale": NormalLearnedScale,
     "normal-pixel-scale": NormalPixelScale,

@@ -18,7 +18,7 @@ _LEAST_SCALE = 1e-6  # below it, squared deviations in units of the scale overfl
 
 
 class Likelihood(keras.layers.Layer):
-    """p(x | z) given decoder features of z; the values of one image are independent given z.
+    """p(x | z) given decoder features of z; the pixels of one image are independent given z.
 
     Owns the linear map from features to parameters: dense for flat features [N, F], a 1x1 convolution for maps [N, H, W, F].
 
@@ -29,7 +29,6 @@ class Likelihood(keras.layers.Layer):
         ConfigError: `image_shape` is no such triple.
     """
 
-    params_per_value: ClassVar[int] = 1  # how many parameters describe one value of the image
     discrete: ClassVar[bool] = False  # whether `log_prob` is the logarithm of a probability (else of a density)
 
     def __init__(self, image_shape: tuple[int, int, int]):
@@ -40,10 +39,15 @@ class Likelihood(keras.layers.Layer):
         self.image_shape = (height, width, channels)
         self.distribution = tfpl.DistributionLambda(self.make_distribution, convert_to_tensor_fn=tfd.Distribution.mean, dtype="float32")
 
+    @property
+    def params_per_pixel(self) -> int:
+        """How many parameters describe one pixel, all its channels; one per channel if not overridden."""
+        return self.image_shape[-1]
+
     def build(self, features_shape: tf.TensorShape) -> None:
         """Create the map from features to parameters."""
-        height, width, channels = self.image_shape
-        size = channels * self.params_per_value
+        height, width, _ = self.image_shape
+        size = self.params_per_pixel
         if len(features_shape) == 2:
             self.parameters = keras.layers.Dense(height * width * size, dtype="float32", name="parameters")
         else:
@@ -57,8 +61,8 @@ class Likelihood(keras.layers.Layer):
             features: [N, F] or [N, H, W, F] float.
             batch_shape: int vector whose product is N; [N] when None.
         """
-        height, width, channels = self.image_shape
-        event = [height, width, channels * self.params_per_value]
+        height, width, _ = self.image_shape
+        event = [height, width, self.params_per_pixel]
         shape = [-1, *event] if batch_shape is None else tf.concat([batch_shape, event], 0)
         return self.distribution(tf.reshape(self.parameters(features), shape))
 
@@ -67,7 +71,7 @@ class Likelihood(keras.layers.Layer):
         """Return the distribution over images [..., H, W, C].
 
         Args:
-            parameters: [..., H, W, C * params_per_value] float32, unconstrained.
+            parameters: [..., H, W, params_per_pixel] float32, unconstrained.
         """
 
     def draw(self, px: tfd.Distribution, uniform: tf.Tensor) -> tf.Tensor:

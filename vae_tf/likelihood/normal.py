@@ -84,11 +84,14 @@ class NormalPixelScale(Likelihood):
     Source: Kingma and Welling (2014), equation 12; for the bound on scale, Mattei and Frellsen (2018), proposition 1.
     """
 
-    params_per_value = 2
-
     def __init__(self, image_shape: tuple[int, int, int], *, min_scale: float = 0.01):
         super().__init__(image_shape)
         self.min_scale = positive("min_scale", min_scale)
+
+    @property
+    def params_per_pixel(self) -> int:
+        """Loc and scale of each channel."""
+        return 2 * self.image_shape[-1]
 
     def make_distribution(self, parameters: tf.Tensor) -> tfd.Distribution:
         """Read the first half of the channels as loc, the second as unconstrained scale."""
