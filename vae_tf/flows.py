@@ -6,15 +6,13 @@
 from abc import abstractmethod
 from typing import final
 
+import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
 import tf_keras as keras
 
 from vae_tf.errors import ConfigError
 
 __all__ = ["CouplingFlow", "Flow", "InverseAutoregressiveFlow"]
-
-tfb = tfp.bijectors
 
 _MOST_LAYERS = 32
 _OPEN = 2.0  # a gate starts at sigmoid(2) = 0.88: near the identity
@@ -146,21 +144,31 @@ class InverseAutoregressiveFlow(Flow):
 
 @final
 class _Masked(keras.layers.Layer):
-    """Two numbers for each coordinate, functions of the coordinates before it and of the context."""
+    """Two numbers for each coordinate, functions of the coordinates before it and of the context.
+
+    Source: Germain et al. (2015), equations 8 to 13.
+    """
 
     def __init__(self, latent_dim: int, hidden: int, context_size: int):
         super().__init__(dtype="float32")
-        self.latent_dim = latent_dim
-        context = {"conditional": True, "conditional_event_shape": [context_size]} if context_size else {}
-        units = [max(hidden, latent_dim)] * 2  # each coordinate needs a unit that may see it
-        # TensorFlow fuses ReLU or ELU with the sum of both inputs into a node that it then can not run; swish it leaves alone.
-        self.made = tfb.AutoregressiveNetwork(2, [latent_dim], hidden_units=units, activation="swish", **context)
-        self.made.build([None, latent_dim])
+        coordinate = np.arange(1, latent_dim + 1)
+        unit = np.arange(hidden) % max(latent_dim - 1, 1) + 1  # the last coordinate that a hidden unit may see
+        sees = [coordinate[:, None] <= unit, unit[:, None] <= unit, np.tile(unit[:, None] < coordinate, 2)]
+        self.masks = [mask.astype(np.float32) for mask in sees]
+        self.kernels = [self.add_weight(f"kernel_{i}", mask.shape) for i, mask in enumerate(self.masks)]
+        self.biases = [self.add_weight(f"bias_{i}", mask.shape[1:], initializer="zeros") for i, mask in enumerate(self.masks)]
+        self.views = [self.add_weight(f"view_{i}", [context_size, hidden]) for i in range(2)] if context_size else []
 
     def call(self, eps: tf.Tensor, context: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
-        inputs = [eps] if context is None else [eps, _beside(context, eps)]
-        flat = (tf.reshape(values, [-1, values.shape[-1]]) for values in inputs)
-        target, gate = tf.unstack(tf.reshape(self.made(*flat), tf.concat([tf.shape(eps), [2]], 0)), axis=-1)
+        values = eps
+        for i, (mask, kernel, bias) in enumerate(zip(self.masks, self.kernels, self.biases)):
+            values = tf.tensordot(values, mask * kernel, 1) + bias
+            if context is not None and i < len(self.views):
+                values += tf.tensordot(context, self.views[i], 1)
+            if i < len(self.kernels) - 1:
+                # TensorFlow fuses ReLU or ELU with this sum into a node that it then can not run; swish it leaves alone.
+                values = tf.nn.silu(values)
+        target, gate = tf.split(values, 2, -1)
         return target, gate + _OPEN
 
 

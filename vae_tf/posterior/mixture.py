@@ -1,6 +1,6 @@
 """Mixture posteriors."""
 
-from typing import final
+from typing import Any, final
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -56,7 +56,7 @@ class MixtureOfNormals(ParametricPosterior):
     def make_distribution(self, parameters: tf.Tensor) -> tfd.Distribution:
         """Read logits of the weights, then locs, then unconstrained scales."""
         logits, loc, scale = self._split(parameters)
-        return tfd.MixtureSameFamily(tfd.Categorical(logits=logits), tfd.Independent(tfd.Normal(loc, scale), 1), reparameterize=True)
+        return _Mixture(tfd.Categorical(logits=logits), tfd.Independent(tfd.Normal(loc, scale), 1), reparameterize=True)
 
     def from_noise(self, parameters: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
         """Choose a component by the first coordinate, then return loc_k + scale_k eps."""
@@ -69,3 +69,11 @@ class MixtureOfNormals(ParametricPosterior):
         logits, loc, scale = tf.split(parameters, [self.components, size, size], -1)
         shape = tf.concat([tf.shape(parameters)[:-1], [self.components, self.latent_dim]], 0)
         return logits, tf.reshape(loc, shape), _LEAST_SCALE + tf.nn.softplus(tf.reshape(scale, shape))
+
+
+class _Mixture(tfd.MixtureSameFamily):
+    """With the one method that distribution layers pass on when a draw and its density are asked for together."""
+
+    def _sample_and_log_prob(self, sample_shape: Any, seed: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        z = self.sample(sample_shape, seed=seed)
+        return z, self.log_prob(z)

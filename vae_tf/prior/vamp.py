@@ -79,9 +79,14 @@ class VampPrior(Prior, keras.layers.Layer):
                 "or a prior that uses the label, `model.prior=conditional-normal`."
             )
         if inference.latent_dim != latent_dim:
+            remedy = (
+                "choose `model.prior={name: top-down, top: vampprior}`"
+                if inference.latent_dim < latent_dim
+                else f"the posterior has one layer of {inference.latent_dim}; choose `model.posterior=hierarchical`"
+            )
             raise ConfigError(
-                f"a VampPrior is made of posteriors of its own {latent_dim} dimensions, got {inference.latent_dim}, those of the top layer; "
-                "choose `model.prior={name: top-down, top: vampprior}`."
+                f"a VampPrior is a mixture of posteriors of its own size, {latent_dim}, got posteriors of {inference.latent_dim} at the top: "
+                f"{remedy}."
             )
         if inference.reason:
             raise ConfigError(f"a VampPrior needs the density of q(z | x) at any z; {inference.reason}")
