@@ -11,6 +11,7 @@ from vae_tf.likelihood import (
     LIKELIHOODS,
     Bernoulli,
     Binomial,
+    Categorical,
     DiscretizedLogistic,
     DiscretizedLogisticMixture,
     Normal,
@@ -23,6 +24,7 @@ LEVELS = 4
 MAKE = {
     "bernoulli": lambda shape: Bernoulli(shape),
     "binomial": lambda shape: Binomial(shape, levels=LEVELS),
+    "categorical": lambda shape: Categorical(shape, levels=LEVELS),
     "discretized-logistic": lambda shape: DiscretizedLogistic(shape, levels=LEVELS),
     "discretized-logistic-mixture": lambda shape: DiscretizedLogisticMixture(shape, levels=LEVELS, components=3),
     "normal": lambda shape: Normal(shape, scale=0.3),
@@ -184,6 +186,11 @@ def test_eager_graph_and_xla_give_the_same_numbers(name):
         (lambda: Bernoulli((0, 5, 1)), "`image_shape` must be"),
         (lambda: Binomial(SHAPE, levels=None), "`levels` must be at least 2 for a likelihood of grey levels, got None; images of real"),
         (lambda: Binomial(SHAPE, levels=1), "`levels` must be at least 2"),
+        (lambda: Categorical(SHAPE, levels=None), "`levels` must be at least 2"),
+        (
+            lambda: Categorical((64, 64, 3), levels=256),
+            "must be at most 1,048,576 for a categorical likelihood, got 3,145,728; choose",
+        ),
         (lambda: DiscretizedLogistic(SHAPE, levels=None), "`levels` must be at least 2"),
         (lambda: DiscretizedLogisticMixture(SHAPE, levels=1), "`levels` must be at least 2"),
         (lambda: DiscretizedLogisticMixture(SHAPE, levels=4, components=0), "`components` must be at least 1, got 0; the source has"),
@@ -199,6 +206,7 @@ def test_refuses_options(make, message):
     [
         (Bernoulli(SHAPE), np.full((3, *SHAPE), 0.5), "only 0 and 1 for a Bernoulli"),
         (Binomial(SHAPE, levels=4), np.full((3, *SHAPE), 0.5), "multiples of 1/3 for a likelihood of 4 grey levels, got values between"),
+        (Categorical(SHAPE, levels=4), np.full((3, *SHAPE), 0.5), "multiples of 1/3"),
         (DiscretizedLogistic(SHAPE, levels=4), np.full((3, *SHAPE), 0.5), "multiples of 1/3"),
         (DiscretizedLogisticMixture(SHAPE, levels=256), np.full((3, *SHAPE), 0.5), "multiples of 1/255"),
         (Normal(SHAPE), np.full((3, *SHAPE), np.nan), "finite"),

@@ -8,7 +8,7 @@ import tensorflow as tf
 from scipy import stats
 from scipy.special import softmax
 
-from vae_tf.likelihood import Bernoulli, Binomial, DiscretizedLogistic, DiscretizedLogisticMixture
+from vae_tf.likelihood import Bernoulli, Binomial, Categorical, DiscretizedLogistic, DiscretizedLogisticMixture
 
 
 @pytest.mark.parametrize("levels", [17, 256])
@@ -26,6 +26,43 @@ def test_binomial_of_two_levels_is_bernoulli():
     logits, x = tf.constant([[[[-1.3]], [[0.4]]]]), np.float32([[[[1.0]], [[0.0]]]])
     pair = Binomial((2, 1, 1), levels=2).make_distribution(logits).log_prob(x), Bernoulli((2, 1, 1)).make_distribution(logits).log_prob(x)
     np.testing.assert_allclose(*pair, rtol=1e-6)
+
+
+@pytest.mark.parametrize("make", [Binomial, Categorical])
+@pytest.mark.parametrize("levels", [2, 17, 256])
+def test_a_draw_is_the_least_level_whose_distribution_function_reaches_the_noise(make, levels):
+    likelihood = make((50, 1, 1), levels=levels)
+    given = tf.constant(2 * np.random.default_rng(0).normal(size=(1, 50, 1, likelihood.params_per_pixel)), tf.float32)
+    px = likelihood.make_distribution(given)
+    p = np.exp(px.distribution.log_prob(np.linspace(0, 1, levels, dtype="f4").reshape(-1, 1, 1, 1)).numpy().astype("f8"))[..., 0, 0]
+    below = np.cumsum(p / p.sum(0), 0)
+    uniform = np.random.default_rng(1).uniform(1e-6, 1 - 1e-6, (1, 50, 1, 1)).astype("f4")
+    k = np.round((levels - 1) * likelihood.draw(px, tf.constant(uniform)).numpy()[0, :, 0, 0]).astype(int)
+    u, pixel = uniform[0, :, 0, 0], np.arange(50)
+    assert np.all(below[k, pixel] >= u - 1e-5)
+    assert np.all(np.where(k > 0, below[k - 1, pixel], 0) <= u + 1e-5)
+
+
+@pytest.mark.parametrize("u", [2.0**-24, 0.5, 1 - 2.0**-24])
+def test_no_noise_draws_a_level_of_probability_zero(u):
+    """Sums of probabilities end a rounding error below one; the noise may lie above."""
+    logits = np.full((1, 40, 1, 200), -200.0, "f4")
+    logits[..., 3:50] = np.random.default_rng(0).normal(size=(1, 40, 1, 47))
+    likelihood = Categorical((40, 1, 1), levels=200)
+    drawn = 199 * likelihood.draw(likelihood.make_distribution(tf.constant(logits)), tf.fill([1, 40, 1, 1], np.float32(u)))
+    assert np.all((drawn > 2.5) & (drawn < 49.5))
+
+
+def test_a_categorical_is_the_softmax_of_its_logits():
+    logits = np.random.default_rng(0).normal(size=(1, 2, 1, 3 * 5)).astype("f4")
+    px = Categorical((2, 1, 3), levels=5).make_distribution(tf.constant(logits))
+    k = np.random.default_rng(1).integers(0, 5, (2, 1, 3))
+    p = softmax(logits.reshape(2, 1, 3, 5).astype("f8"), -1)
+    expected = np.log(np.take_along_axis(p, k[..., None], -1)).sum()
+    assert float(px.log_prob(np.float32(k / 4)[None])[0]) == pytest.approx(expected, rel=1e-5)
+    mean = p @ np.linspace(0, 1, 5)
+    np.testing.assert_allclose(px.mean()[0], mean, rtol=1e-5)
+    np.testing.assert_allclose(px.stddev()[0] ** 2, p @ np.linspace(0, 1, 5) ** 2 - mean**2, rtol=1e-4)
 
 
 def logistic(loc, scale, levels=256):

@@ -7,6 +7,7 @@ that one looks at and draws that scatter around it. Adding a likelihood is one c
 from vae_tf.likelihood.base import Likelihood
 from vae_tf.likelihood.bernoulli import Bernoulli
 from vae_tf.likelihood.binomial import Binomial
+from vae_tf.likelihood.categorical import Categorical
 from vae_tf.likelihood.discretized_logistic import DiscretizedLogistic, DiscretizedLogisticMixture
 from vae_tf.likelihood.normal import Normal, NormalLearnedScale, NormalPixelScale
 
@@ -14,6 +15,7 @@ __all__ = [
     "LIKELIHOODS",
     "Bernoulli",
     "Binomial",
+    "Categorical",
     "DiscretizedLogistic",
     "DiscretizedLogisticMixture",
     "Likelihood",
@@ -25,6 +27,7 @@ __all__ = [
 LIKELIHOODS = {
     "bernoulli": Bernoulli,
     "binomial": Binomial,
+    "categorical": Categorical,
     "discretized-logistic": DiscretizedLogistic,
     "discretized-logistic-mixture": DiscretizedLogisticMixture,
     "normal": Normal,

@@ -7,7 +7,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from scipy.special import gammaln
 
-from vae_tf.likelihood.grey import GreyDistribution, GreyLikelihood
+from vae_tf.likelihood.grey import GreyDistribution, GreyLikelihood, chosen_level
 
 __all__ = ["Binomial"]
 
@@ -59,6 +59,5 @@ class _BinomialShare(GreyDistribution):
         return k * logits - self.top * tf.nn.softplus(logits) + tf.gather(self._log_choose, tf.cast(tf.round(k), tf.int32))
 
     def _quantile(self, uniform):
-        # min {k : F(k) >= u}, by counting the levels with F(k) < u
-        pmf = tf.exp(self._log_pmf(tf.range(self.top, dtype=tf.float32), self.logits[..., None]))
-        return tf.reduce_sum(tf.cast(tf.cumsum(pmf, axis=-1) < uniform[..., None], tf.float32), -1) / self.top
+        pmf = tf.exp(self._log_pmf(tf.range(self.top + 1, dtype=tf.float32), self.logits[..., None]))
+        return chosen_level(pmf, uniform) / self.top

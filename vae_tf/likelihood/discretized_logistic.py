@@ -6,7 +6,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from vae_tf.errors import ConfigError
-from vae_tf.likelihood.grey import GreyDistribution, GreyLikelihood, least_level
+from vae_tf.likelihood.grey import GreyDistribution, GreyLikelihood, least_level, softmax
 
 __all__ = ["DiscretizedLogistic", "DiscretizedLogisticMixture"]
 
@@ -134,7 +134,7 @@ class _PixelMixture(GreyDistribution):
         means: list[tf.Tensor] = []
         for channel in range(self.loc.shape[-2]):
             means.append(self.top * _clipped_mean(*self._component(channel, means), self.top))
-        weights = tf.nn.softmax(self.logits)
+        weights = softmax(self.logits)
         return tf.stack([tf.reduce_sum(weights * mean, -1) for mean in means], -1) / self.top
 
     def _log_prob(self, x):
@@ -149,7 +149,7 @@ class _PixelMixture(GreyDistribution):
         log_weights, drawn = self.logits, list[tf.Tensor]()
         for u in tf.unstack(uniform[..., None], axis=-2):
             loc, scale = self._component(len(drawn), drawn)
-            weights = tf.nn.softmax(log_weights)
+            weights = softmax(log_weights)
             # The upper half of the noise is measured from above, where 1 - u and 1 - F(k) are exact.
             sign = tf.where(u < 0.5, 1.0, -1.0)
 

@@ -11,7 +11,7 @@ import tensorflow_probability as tfp
 from vae_tf.errors import ConfigError, DataError
 from vae_tf.likelihood.base import Likelihood
 
-__all__ = ["GreyDistribution", "GreyLikelihood", "least_level"]
+__all__ = ["GreyDistribution", "GreyLikelihood", "chosen_level", "least_level", "softmax"]
 
 tfd = tfp.distributions
 
@@ -91,3 +91,36 @@ def least_level(reached: Callable[[tf.Tensor], tf.Tensor], top: int, like: tf.Te
         yes = reached(middle)
         low, high = tf.where(yes, low, middle + 1), tf.where(yes, middle, high)
     return high
+
+
+def chosen_level(probabilities: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
+    """Return the least level whose distribution function reaches the noise, by halving; never one of probability zero.
+
+    Args:
+        probabilities: [..., levels] float32, sum 1.
+        uniform: [...] float32, inside (0, 1).
+
+    Returns:
+        [...] float32, whole numbers.
+    """
+    levels = probabilities.shape[-1]
+    half = 2 ** (levels - 1).bit_length()
+    mass = tf.pad(probabilities, [[0, 0]] * (probabilities.shape.rank - 1) + [[0, half - levels]])
+    level = tf.zeros_like(uniform)
+    while half > 1:
+        half //= 2
+        lower, upper = mass[..., :half], mass[..., half:]
+        below, above = tf.reduce_sum(lower, -1), tf.reduce_sum(upper, -1)
+        target = uniform * (below + above)
+        right = target > below
+        # Where in its half the noise falls is the noise of the next choice.
+        inside = tf.math.divide_no_nan(target - tf.where(right, below, 0.0), tf.where(right, above, below))
+        uniform, level = tf.minimum(inside, 1.0), level + tf.where(right, float(half), 0.0)
+        mass = tf.where(right[..., None], upper, lower)
+    return level
+
+
+def softmax(logits: tf.Tensor) -> tf.Tensor:
+    """Return probabilities along the last axis; `tf.nn.softmax` refuses tensors of more than five axes on some processors."""
+    ratios = tf.exp(logits - tf.reduce_max(logits, -1, keepdims=True))
+    return ratios / tf.reduce_sum(ratios, -1, keepdims=True)
