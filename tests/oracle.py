@@ -48,10 +48,47 @@ class LinearGaussian:
         return tfd.MultivariateNormalTriL(tf.cast(loc, tf.float64), np.linalg.cholesky(covariance))
 
     def draw(self, x: np.ndarray, q: tfd.Distribution, samples: int, seed: int = 0) -> Draw:
-        """Samples of q with their log densities under q, prior and likelihood, in float64."""
-        z = q.sample(samples, seed=(seed, 0))
-        prior = tfd.MultivariateNormalDiag(tf.zeros(self.weights.shape[1], tf.float64))
-        likelihood = tfd.MultivariateNormalDiag(
-            tf.linalg.matvec(self.weights.astype("f8"), z) + self.loc, np.full(len(self.loc), self.scale, "f8")
+        """Samples of q, a normal with `loc` [B, D] and a linear operator `scale`, with all that an objective may ask, in the dtype of q.
+
+        The noise is numpy's, so that it is the same in every mode of execution. Two layers of latents: the first dimension, and the rest.
+        """
+        size = x.shape[0], self.weights.shape[1]
+        eps, eps_prior = (np.random.default_rng([seed, i]).normal(size=shape) for i, shape in enumerate([(samples, *size), size]))
+        z = q.loc + q.scale.matvec(tf.cast(eps, q.dtype))
+        held = tfd.MultivariateNormalTriL(tf.stop_gradient(q.loc), tf.stop_gradient(q.scale.to_dense()))
+        marginal = tfd.Normal(q.loc, q.stddev())
+
+        def joint(z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            prior = tfd.MultivariateNormalDiag(tf.zeros(size[1], q.dtype))
+            loc = tf.linalg.matvec(tf.cast(self.weights, q.dtype), z) + tf.cast(self.loc, q.dtype)
+            likelihood = tfd.MultivariateNormalDiag(loc, tf.fill([len(self.loc)], tf.cast(self.scale, q.dtype)))
+            return prior.log_prob(z), likelihood.log_prob(tf.cast(x, q.dtype))
+
+        def kl_terms() -> tuple[tf.Tensor, tf.Tensor]:
+            standard = tfd.Normal(tf.zeros([], q.dtype), tf.ones([], q.dtype))
+            # log q(z_d | z_1 .. z_(d-1)), since the scale is triangular
+            log_q = standard.log_prob(q.scale.solvevec(z - q.loc)) - tf.math.log(q.scale.diag_part())
+            terms = log_q - standard.log_prob(z)
+            return terms[..., :1], terms[..., 1:]
+
+        def slope() -> tf.Tensor:
+            with tf.GradientTape() as tape:
+                tape.watch(z)
+                log_prior, log_likelihood = joint(z)
+                log_weights = log_likelihood + log_prior - held.log_prob(z)
+            return tape.gradient(log_weights, z)
+
+        log_prior, log_likelihood = joint(z)
+        return Draw(
+            tf.constant(x),
+            z,
+            q.log_prob(z),
+            log_prior,
+            log_likelihood,
+            log_q_path=lambda: held.log_prob(z),
+            kl_terms=kl_terms,
+            log_q_pairs=lambda: marginal.log_prob(z[0][:, None]),
+            mean=q.mean,
+            prior_sample=lambda: tf.cast(eps_prior, q.dtype),
+            slope=slope,
         )
-        return Draw(tf.constant(x), z, q.log_prob(z), q.log_prob(z), prior.log_prob(z), likelihood.log_prob(x.astype("f8")))
