@@ -26,7 +26,7 @@ class Categorical(GreyLikelihood):
     Raises:
         ConfigError: `levels` is missing or below 2, or H * W * C * levels is above 2^20.
 
-    Source: van den Oord, Kalchbrenner and Kavukcuoglu (2016), section 3.3.
+    Source: van den Oord, Kalchbrenner and Kavukcuoglu (2016), Pixel recurrent neural networks.
     """
 
     def __init__(self, image_shape: tuple[int, int, int], levels: int | None):

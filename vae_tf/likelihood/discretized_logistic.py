@@ -29,7 +29,7 @@ class DiscretizedLogistic(GreyLikelihood):
     Raises:
         ConfigError: `levels` is missing or below 2.
 
-    Source: Kingma et al. (2016), section 5.2.
+    Source: Kingma et al. (2016), Improving variational inference with inverse autoregressive flow; Salimans et al. (2017), section 2.1.
     """
 
     @property

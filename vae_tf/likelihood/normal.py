@@ -2,13 +2,11 @@
 
 from typing import final
 
-import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
-import tf_keras as keras
 
-from vae_tf.errors import ConfigError
 from vae_tf.likelihood.base import Likelihood, positive
+from vae_tf.likelihood.loc_scale import FixedScale, LearnedScale
 
 __all__ = ["Normal", "NormalLearnedScale", "NormalPixelScale"]
 
@@ -16,7 +14,7 @@ tfd = tfp.distributions
 
 
 @final
-class Normal(Likelihood):
+class Normal(FixedScale):
     """p(x | z) = prod_i N(x_i; loc_i(z), scale^2), with one scale for all values, chosen by hand.
 
     -log p(x | z) = |x - loc|^2 / (2 scale^2) + const: mean squared error is the special case in which only this scale decides how
@@ -32,17 +30,11 @@ class Normal(Likelihood):
     Source: Kingma and Welling (2014), equation 12.
     """
 
-    def __init__(self, image_shape: tuple[int, int, int], *, scale: float = 0.1):
-        super().__init__(image_shape)
-        self.scale = positive("scale", scale)
-
-    def make_distribution(self, parameters: tf.Tensor) -> tfd.Distribution:
-        """Read the parameters as loc."""
-        return tfd.Independent(tfd.Normal(parameters, self.scale), 3)
+    family = tfd.Normal
 
 
 @final
-class NormalLearnedScale(Likelihood):
+class NormalLearnedScale(LearnedScale):
     """p(x | z) = prod_i N(x_i; loc_i(z), scale^2), with one scale for all values, learned with the other weights.
 
     Args:
@@ -56,18 +48,7 @@ class NormalLearnedScale(Likelihood):
     Source: Rybkin, Daniilidis and Levine (2021), section 3.
     """
 
-    def __init__(self, image_shape: tuple[int, int, int], *, initial_scale: float = 0.5, min_scale: float = 0.01):
-        super().__init__(image_shape)
-        self.min_scale = positive("min_scale", min_scale)
-        if not min_scale < initial_scale < np.inf:
-            raise ConfigError(f"`initial_scale` must be finite and above `min_scale`={min_scale:g}, got {initial_scale:g}.")
-        start = keras.initializers.Constant(np.log(initial_scale - min_scale))
-        # Owned by the distribution layer, which Keras wants to know the weights that it uses.
-        self.log_excess = self.distribution.add_weight("log_excess", shape=(), initializer=start)
-
-    def make_distribution(self, parameters: tf.Tensor) -> tfd.Distribution:
-        """Read the parameters as loc."""
-        return tfd.Independent(tfd.Normal(parameters, self.min_scale + tf.exp(self.log_excess)), 3)
+    family = tfd.Normal
 
 
 @final
