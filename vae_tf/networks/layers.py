@@ -39,7 +39,7 @@ class DoublingConv(keras.layers.Layer):
     """A 3x3 convolution of the map in which each pixel is repeated 2 x 2: height and width double, and no checkerboard appears.
 
     Computed as one transposed convolution of stride 2 whose 4x4 kernel is the sum of the four shifts of the 3x3 kernel within 4x4: the
-    same numbers with 16 products per pixel in place of 36.
+    same numbers with 16 products per pixel of the smaller map in place of 36.
 
     Args:
         units: channels of the output.

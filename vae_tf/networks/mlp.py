@@ -40,7 +40,7 @@ class MLPDecoder(keras.layers.Layer):
         activation: as in `MLPEncoder`.
         skips: whether z enters every level: it is appended to what each layer returns (Dieng et al., 2019).
 
-    Source: as `MLPEncoder`.
+    Source: Kingma and Welling (2014), appendix C; for the gate, Dauphin et al. (2017), equation 1.
     """
 
     def __init__(self, *, hidden: tuple[int, ...] = (300, 300), activation: str = "relu", skips: bool = False):
