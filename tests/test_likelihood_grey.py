@@ -68,7 +68,7 @@ def test_a_categorical_is_the_softmax_of_its_logits():
 def logistic(loc, scale, levels=256):
     """The likelihood at one value of given loc and scale, in units of the value range, without its floor on the scale."""
     floor = 1 / (8 * (levels - 1))
-    raw = np.log(np.expm1(scale - floor))
+    raw = scale - floor + np.log(-np.expm1(floor - scale))
     return DiscretizedLogistic((1, 1, 1), levels=levels).make_distribution(tf.constant([[[[loc, raw]]]], tf.float32))
 
 
@@ -99,6 +99,13 @@ def test_the_mean_of_a_discretized_logistic_is_within_half_a_level(loc, scale, l
     exact = np.sum(np.exp(px.log_prob(on_every_level(levels))) * on_every_level(levels).ravel())
     far = 0.5 if scale * (levels - 1) < 1 else 0.03  # much closer once the scale is a level
     assert abs(float(px.mean()[0, 0, 0, 0]) - exact) < far / (levels - 1) + 1e-5
+
+
+@pytest.mark.parametrize(
+    ("loc", "scale", "mean"), [(1e3, 0.5, 1.0), (-1e3, 0.5, 0.0), (0.5, 50.0, 0.5), (0.25, 1e-3, 0.25), (1.0, 0.01, 1 - 0.01 * np.log(2))]
+)
+def test_the_mean_of_a_discretized_logistic_keeps_its_digits(loc, scale, mean):
+    assert float(logistic(loc, scale).mean()[0, 0, 0, 0]) == pytest.approx(mean, abs=5e-6)
 
 
 def test_levels_of_a_far_tail_still_pull_the_parameters_home():

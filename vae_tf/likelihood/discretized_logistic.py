@@ -177,5 +177,8 @@ def _log_probability(level: tf.Tensor, loc: tf.Tensor, scale: tf.Tensor, top: in
 
 
 def _clipped_mean(loc: tf.Tensor, scale: tf.Tensor, top: int) -> tf.Tensor:
-    """Return E[clip(X, 0, top)] / top = (1 / top) int_0^top P(X > t) dt."""
-    return scale / top * (tf.nn.softplus(loc / scale) - tf.nn.softplus((loc - top) / scale))
+    """Return E[clip(X, 0, top)] / top."""
+    # int_0^top P(X > t) dt = scale (softplus(a) - softplus(b)), a = loc / scale, b = (loc - top) / scale; with
+    # softplus(a) = max(a, 0) + softplus(-|a|), the large parts are the clipped loc.
+    near, far = tf.nn.softplus(-tf.abs(loc / scale)), tf.nn.softplus(-tf.abs((loc - top) / scale))
+    return (tf.clip_by_value(loc, 0, top) + scale * (near - far)) / top

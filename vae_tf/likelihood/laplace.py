@@ -12,6 +12,14 @@ tfd = tfp.distributions
 
 
 @final
+class _Laplace(tfd.Laplace):
+    """TFP's, for a scale that has the shape of loc or none; TFP broadcasts the mean by an operation that ONNX lacks."""
+
+    def _mean(self):
+        return self.loc
+
+
+@final
 class Laplace(FixedScale):
     """p(x | z) = prod_i exp(-|x_i - loc_i(z)| / scale) / (2 scale), with one scale for all values, chosen by hand.
 
@@ -28,7 +36,7 @@ class Laplace(FixedScale):
     Source: Laplace (1774).
     """
 
-    family = tfd.Laplace
+    family = _Laplace
 
 
 @final
@@ -46,4 +54,4 @@ class LaplaceLearnedScale(LearnedScale):
     Source: Laplace (1774); for the learned scale, Rybkin, Daniilidis and Levine (2021), section 3.
     """
 
-    family = tfd.Laplace
+    family = _Laplace
