@@ -34,7 +34,18 @@ _AXES = (
     ("Encoders", "model.encoder", "images to features of the posterior", ENCODERS, _TRAINING),
     ("Objectives", "objective", "what is maximised", OBJECTIVES, _TRAINING),
 )
-_GIVEN = {"image_shape", "latent_dim", "latent_dims", "levels", "condition_size", "conditional", "inference", "label_size", "train_images", "top"}
+_GIVEN = {
+    "image_shape",
+    "latent_dim",
+    "latent_dims",
+    "levels",
+    "condition_size",
+    "conditional",
+    "inference",
+    "label_size",
+    "train_images",
+    "top",
+}
 _SIZES = ({"latent_dim": 40}, {"latent_dim": [20, 40]}, {"latent_dim": 40, "condition": "classes"})
 
 
@@ -58,7 +69,13 @@ def document() -> str:
 def _row(name: str, piece: Any, noise: str | None) -> str:
     text = inspect.getdoc(piece) or ""
     source = re.search(r"^Source: (.*?)\Z", text, re.DOTALL | re.MULTILINE)
-    cells = [f"`{name}`", _joined(text.split("\n\n")[0]), _options(piece), *([noise] if noise else []), _joined(source.group(1)) if source else ""]
+    cells = [
+        f"`{name}`",
+        _joined(text.split("\n\n")[0]),
+        _options(piece),
+        *([noise] if noise else []),
+        _joined(source.group(1)) if source else "",
+    ]
     return "| " + " | ".join(cells) + " |"
 
 
@@ -113,9 +130,10 @@ _INTRODUCTION = """# Pieces and presets
 
 Made by `python docs/make_models.py` from the registries and their docstrings; a test fails when it is out of date.
 
-A model is one piece of each axis, by name, with options; a paper is a line of configuration. Whatever the pieces, the generator is a function
-of standard normal noise (and of a label, if there is a condition), and exports with the same signatures. Combinations that make no sense are
-refused when they are built, with a remedy. In formulas x is an image, z a latent, S the number of samples, D the number of latent coordinates."""
+A model is one piece of each axis, by name, with options; a paper is a line of configuration. Whatever the pieces, the generator is a
+function of standard normal noise (and of a label, if there is a condition), and exports with the same signatures. Combinations that make no
+sense are refused when they are built, with a remedy. In formulas x is an image, z a latent, S the number of samples, D the number of latent
+coordinates."""
 
 
 if __name__ == "__main__":

@@ -75,7 +75,13 @@ def spec(axis, name, **options):
 
 def tiny(data=None, training=None, **axes):
     """A configuration of tiny pieces by name; `elbo` for what is not named."""
-    chosen = {"encoder": "mlp", "decoder": "mlp", "posterior": "diagonal-normal", "prior": "standard-normal", "likelihood": "bernoulli"} | axes
+    chosen = {
+        "encoder": "mlp",
+        "decoder": "mlp",
+        "posterior": "diagonal-normal",
+        "prior": "standard-normal",
+        "likelihood": "bernoulli",
+    } | axes
     objective = chosen.pop("objective", None) or "elbo"
     layered = chosen["posterior"] in LAYERED["posterior"] or chosen["prior"].partition("/")[0] in LAYERED["prior"]
     model = {axis: spec(axis, name) for axis, name in chosen.items() if name}

@@ -8,7 +8,7 @@ from scipy import stats
 
 from vae_tf.errors import ConfigError
 from vae_tf.posterior import POSTERIORS
-from vae_tf.prior import PRIORS, ConditionalNormal, Inference, MixtureOfNormals, StandardNormal, TopDown, VampPrior
+from vae_tf.prior import PRIORS, ConditionalNormal, Inference, MixturePrior, StandardNormal, TopDown, VampPrior
 
 IMAGE, CONDITION = (2, 2, 1), tf.constant([[0.0, 1.0, 0.0]])
 every_prior = pytest.mark.parametrize("name", [*PRIORS, "top-down/vampprior", "top-down/mixture"])
@@ -126,7 +126,7 @@ def test_a_vampprior_is_made_of_any_posterior_with_a_density(posterior):
 
 
 def test_the_components_of_a_mixture_come_as_often_as_their_weights():
-    prior = MixtureOfNormals(1, components=3)
+    prior = MixturePrior(1, components=3)
     prior.logits.assign(np.log([0.2, 0.5, 0.3]))
     prior.loc.assign([[-100.0], [0.0], [100.0]])
     z = prior.from_noise(noise(prior, 20_000)).numpy()[:, 0]
@@ -135,7 +135,7 @@ def test_the_components_of_a_mixture_come_as_often_as_their_weights():
 
 
 def test_noise_far_out_chooses_an_existing_component():
-    prior = MixtureOfNormals(1, components=3)
+    prior = MixturePrior(1, components=3)
     assert np.isfinite(prior.from_noise(tf.constant([[-40.0, 0.0], [40.0, 0.0]]))).all()
 
 
@@ -149,7 +149,7 @@ def test_the_layout_of_noise_names_the_layers_from_the_top():
     ("attempt", "message"),
     [
         (lambda: ConditionalNormal(2, 0), "a conditional prior needs a condition, and the model has none; set `model.condition=classes`"),
-        (lambda: MixtureOfNormals(2, components=0), "`components` must be from 1 to 10000, got 0"),
+        (lambda: MixturePrior(2, components=0), "`components` must be from 1 to 10000, got 0"),
         (lambda: VampPrior(2, IMAGE, inference(), components=10**6), "`components` must be from 1 to 10000, got 1000000"),
         (lambda: VampPrior(2, IMAGE, inference(), 3), "a pseudo-input has no label; choose `model.prior=mixture`"),
         (lambda: VampPrior(2, IMAGE, inference("iaf")), "takes D passes of the network"),

@@ -80,7 +80,7 @@ def build_model(config: Config, image_shape: tuple[int, int, int], levels: int |
         ConfigError: a piece or an option does not exist or does not fit.
     """
     model, dims = config.model, config.model.latent_dims
-    condition = model.condition and build_piece("model.condition", CONDITIONS, model.condition, label_size=label_size)
+    condition = build_piece("model.condition", CONDITIONS, model.condition, label_size=label_size) if model.condition else None
     given = {
         "image_shape": tuple(image_shape),
         "latent_dim": sum(dims),

@@ -77,7 +77,12 @@ class VAE(keras.Model):
         self._create_weights()
 
     def encode(self, x: tf.Tensor, label: tf.Tensor | None = None) -> tfd.Distribution:
-        """Return q(z | x), batch [B], event [D], for images x [B, H, W, C] and their labels, [B] or [B, K], if the model has a condition."""
+        """Return q(z | x), batch [B], event [D].
+
+        Args:
+            x: images [B, H, W, C].
+            label: of each image, [B] or [B, K], if the model has a condition.
+        """
         return self.posterior(self._features(x, label))
 
     def decode(self, z: tf.Tensor, label: tf.Tensor | None = None) -> tfd.Distribution:
@@ -106,7 +111,7 @@ class VAE(keras.Model):
         q = self.posterior(self._features(x if given is None else given, label, training))
         z, log_q = q.experimental_sample_and_log_prob(samples, seed=seed)
         condition = self.generator.beside(z, label)
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
+        with tf.GradientTape(watch_accessed_variables=False, persistent=True) as tape:
             tape.watch(z)
             log_prior = self.prior.log_prob(z, condition)
             log_likelihood = self.generator.decode(z, label, training).log_prob(x)
@@ -158,7 +163,8 @@ class VAE(keras.Model):
             **kwargs: Keras's `jit_compile`, `run_eagerly`, `steps_per_execution`.
 
         Raises:
-            ConfigError: `objective` is none, or asks for what the posterior or the prior can not tell; or a loss or metrics of Keras were given.
+            ConfigError: `objective` is none, or asks for what the posterior or the prior can not tell; or a loss or metrics of Keras were
+                given.
         """
         if objective is not None and not callable(objective):
             raise ConfigError(f"`objective` must be an objective such as `Elbo(weight=4.0)`, got {objective!r}.")
@@ -221,9 +227,9 @@ class VAE(keras.Model):
         elif y is not None:
             data = (data, y)
         images, label, _ = keras.utils.unpack_x_y_sample_weight(data)
-        for part in images if isinstance(images, tuple | list) else [images]:
-            if isinstance(part, np.ndarray | tf.Tensor):
-                self.likelihood.check(np.asarray(part))
+        x = images[-1] if isinstance(images, tuple | list) else images  # what the encoder sees in its place may be anything
+        if isinstance(x, np.ndarray | tf.Tensor):
+            self.likelihood.check(np.asarray(x))
         if self.condition is not None:
             if label is None:
                 raise DataError("`y` must hold the labels of a model with a condition, got none; fit on (x, y).")

@@ -3,7 +3,7 @@
 from vae_tf.posterior.base import ParametricPosterior, Posterior
 from vae_tf.posterior.flow import CouplingFlowPosterior, InverseAutoregressivePosterior
 from vae_tf.posterior.hierarchy import Hierarchical, Ladder
-from vae_tf.posterior.mixture import MixtureOfNormals
+from vae_tf.posterior.mixture import MixturePosterior
 from vae_tf.posterior.normal import DiagonalNormal, FullNormal
 
 __all__ = [
@@ -14,7 +14,7 @@ __all__ = [
     "Hierarchical",
     "InverseAutoregressivePosterior",
     "Ladder",
-    "MixtureOfNormals",
+    "MixturePosterior",
     "ParametricPosterior",
     "Posterior",
 ]
@@ -22,7 +22,7 @@ __all__ = [
 POSTERIORS = {
     "diagonal-normal": DiagonalNormal,
     "full-normal": FullNormal,
-    "mixture": MixtureOfNormals,
+    "mixture": MixturePosterior,
     "coupling-flow": CouplingFlowPosterior,
     "iaf": InverseAutoregressivePosterior,
     "hierarchical": Hierarchical,

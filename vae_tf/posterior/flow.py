@@ -1,6 +1,7 @@
 """Posteriors by normalizing flows: a diagonal normal, pushed through invertible maps that see the encoder's features."""
 
-from typing import final
+from collections.abc import Mapping
+from typing import ClassVar, final
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -72,7 +73,7 @@ class CouplingFlowPosterior(_FlowPosterior):
     Source: Dinh, Sohl-Dickstein and Bengio (2017), equations 7 and 8; as a posterior, Rezende and Mohamed (2015), section 4.
     """
 
-    lacks = {"kl_terms": f"{_BOUND}, or count by layer", "log_q_pairs": _BOUND}
+    lacks: ClassVar[Mapping[str, str]] = {"kl_terms": f"{_BOUND}, or count by layer", "log_q_pairs": _BOUND}
 
     def __init__(self, latent_dim: int, *, layers: int = 4, hidden: int = 100, context: int = 32):
         super().__init__(latent_dim, CouplingFlow(latent_dim, layers, hidden, context), context)
@@ -94,7 +95,7 @@ class InverseAutoregressivePosterior(_FlowPosterior):
     Source: Kingma et al. (2016), algorithm 1.
     """
 
-    lacks = {
+    lacks: ClassVar[Mapping[str, str]] = {
         "kl_terms": f"{_BOUND}, or count by layer",
         "log_q_pairs": _BOUND,
         "log_q_path": "its density at a given z takes D passes of the network: choose an objective with `gradient=total`, "

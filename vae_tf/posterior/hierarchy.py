@@ -1,8 +1,8 @@
 """Posteriors over several layers of latents, drawn from the top down."""
 
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import final
+from collections.abc import Callable, Mapping
+from typing import ClassVar, final
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -26,7 +26,9 @@ Conditional = Callable[[int, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 class _TopDown(Posterior):
     """q(z_L | x) q(z_(L-1) | x, z_L) .. , each a diagonal normal."""
 
-    lacks = {"log_q_pairs": "the layers bind its dimensions together: choose `model.posterior=diagonal-normal`"}
+    lacks: ClassVar[Mapping[str, str]] = {
+        "log_q_pairs": "the layers bind its dimensions together: choose `model.posterior=diagonal-normal`"
+    }
 
     def __init__(self, latent_dims: tuple[int, ...]):
         if len(latent_dims) < 2:

@@ -1,6 +1,7 @@
 """Mixture posteriors."""
 
-from typing import Any, final
+from collections.abc import Mapping
+from typing import Any, ClassVar, final
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -9,7 +10,7 @@ from vae_tf.errors import ConfigError
 from vae_tf.mixture import MOST_COMPONENTS, choose
 from vae_tf.posterior.base import ParametricPosterior
 
-__all__ = ["MixtureOfNormals"]
+__all__ = ["MixturePosterior"]
 
 tfd = tfp.distributions
 
@@ -17,7 +18,7 @@ _LEAST_SCALE = 1e-5
 
 
 @final
-class MixtureOfNormals(ParametricPosterior):
+class MixturePosterior(ParametricPosterior):
     """q(z | x) = sum_k w_k(x) N(z; loc_k(x), diag(scale_k(x)^2)).
 
     Draws carry gradients to weights, locs and scales by implicit reparameterization.
@@ -32,7 +33,7 @@ class MixtureOfNormals(ParametricPosterior):
     Source: Figurnov, Mohamed and Mnih (2018), equation 9; Morningstar et al. (2021), equation 3.
     """
 
-    lacks = {
+    lacks: ClassVar[Mapping[str, str]] = {
         "kl_terms": "the components bind its dimensions together: choose `model.posterior=diagonal-normal`, or count by layer",
         "log_q_pairs": "the components bind its dimensions together: choose `model.posterior=diagonal-normal`",
     }

@@ -1,7 +1,9 @@
 """Normal posteriors."""
 
-from typing import final
+from collections.abc import Mapping
+from typing import ClassVar, final
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -10,6 +12,8 @@ from vae_tf.posterior.base import ParametricPosterior
 __all__ = ["DiagonalNormal", "FullNormal"]
 
 tfd, tfpl = tfp.distributions, tfp.layers
+
+_LEAST_SCALE = 1e-5
 
 
 @final
@@ -45,7 +49,7 @@ class FullNormal(ParametricPosterior):
     Source: Kingma and Welling (2019), section 2.5.1, equations 2.34 to 2.36.
     """
 
-    lacks = {
+    lacks: ClassVar[Mapping[str, str]] = {
         "kl_terms": "its dimensions depend on each other: choose `model.posterior=diagonal-normal`, or count by layer",
         "log_q_pairs": "its dimensions depend on each other: choose `model.posterior=diagonal-normal`",
     }
@@ -56,10 +60,17 @@ class FullNormal(ParametricPosterior):
         return tfpl.MultivariateNormalTriL.params_size(self.latent_dim)
 
     def make_distribution(self, parameters: tf.Tensor) -> tfd.Distribution:
-        """Return what `tfpl.MultivariateNormalTriL` makes of the parameters."""
-        return tfpl.MultivariateNormalTriL.new(parameters, self.latent_dim)
+        """Read loc, then unconstrained L, in the order of `tfpl.MultivariateNormalTriL`."""
+        return tfd.MultivariateNormalTriL(*self._split(parameters))
 
     def from_noise(self, parameters: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
         """Return loc + L eps."""
-        q = self.make_distribution(parameters)
-        return q.loc + tf.linalg.matvec(q.scale_tril, eps)
+        loc, scale_tril = self._split(parameters)
+        return loc + tf.linalg.matvec(scale_tril, eps)
+
+    def _split(self, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        # As `tfpl.MultivariateNormalTriL` has them, without its log1p and its band, which have no ONNX counterpart.
+        size, loc, free = self.latent_dim, parameters[..., : self.latent_dim], parameters[..., self.latent_dim :]
+        index = np.arange(free.shape[-1])
+        square = tf.gather(free, np.concatenate([index[size:], index[::-1]]).reshape(size, size), axis=-1)
+        return loc, np.tri(size, k=-1, dtype=np.float32) * square + np.eye(size, dtype=np.float32) * (_LEAST_SCALE + tf.nn.softplus(square))

@@ -3,7 +3,7 @@
 from vae_tf.prior.base import FromNoise, Prior
 from vae_tf.prior.flow import CouplingFlowPrior, InverseAutoregressivePrior
 from vae_tf.prior.hierarchy import TopDown
-from vae_tf.prior.mixture import MixtureOfNormals
+from vae_tf.prior.mixture import MixturePrior
 from vae_tf.prior.normal import ConditionalNormal, StandardNormal
 from vae_tf.prior.vamp import Inference, VampPrior
 
@@ -14,7 +14,7 @@ __all__ = [
     "FromNoise",
     "Inference",
     "InverseAutoregressivePrior",
-    "MixtureOfNormals",
+    "MixturePrior",
     "Prior",
     "StandardNormal",
     "TopDown",
@@ -24,7 +24,7 @@ __all__ = [
 PRIORS = {
     "standard-normal": StandardNormal,
     "conditional-normal": ConditionalNormal,
-    "mixture": MixtureOfNormals,
+    "mixture": MixturePrior,
     "vampprior": VampPrior,
     "coupling-flow": CouplingFlowPrior,
     "iaf": InverseAutoregressivePrior,

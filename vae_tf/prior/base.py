@@ -13,7 +13,9 @@ FromNoise = Callable[[tf.Tensor, tf.Tensor | None], tf.Tensor]
 
 
 class Prior:
-    """p(z), or p(z | c) given a condition c, with the map that makes it from noise. With weights it is a Keras layer, else a frozen dataclass.
+    """p(z), or p(z | c) given a condition c, with the map that makes it from noise.
+
+    With weights it is a Keras layer, else a frozen dataclass.
 
     Attributes:
         latent_dim: D, the number of coordinates of z.

@@ -1,6 +1,7 @@
 """Priors by normalizing flows."""
 
-from typing import final
+from collections.abc import Mapping
+from typing import ClassVar, final
 
 import tensorflow as tf
 import tf_keras as keras
@@ -15,7 +16,9 @@ __all__ = ["CouplingFlowPrior", "InverseAutoregressivePrior"]
 class _FlowPrior(Prior, keras.layers.Layer):
     """z = f(eps), eps ~ N(0, I), with f a flow that sees the condition, if there is one."""
 
-    lacks = {"kl_terms": "the flow binds the dimensions together: choose `model.prior=standard-normal`, or count by layer"}
+    lacks: ClassVar[Mapping[str, str]] = {
+        "kl_terms": "the flow binds the dimensions together: choose `model.prior=standard-normal`, or count by layer"
+    }
 
     def __init__(self, flow: Flow):
         super().__init__(name="prior", dtype="float32")

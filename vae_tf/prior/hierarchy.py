@@ -75,7 +75,11 @@ class TopDown(Prior, keras.layers.Layer):
     def frozen(self) -> FromNoise:
         """Return `from_noise` under the frozen top."""
         top = self.top.frozen()
-        return lambda eps, condition=None: self._push(top, eps, condition)
+
+        def from_noise(eps: tf.Tensor, condition: tf.Tensor | None = None) -> tf.Tensor:
+            return self._push(top, eps, condition)
+
+        return from_noise
 
     def _push(self, top: FromNoise, eps: tf.Tensor, condition: tf.Tensor | None) -> tf.Tensor:
         first, *below = tf.split(eps, [sum(self.top.noise_layout.values()), *self.latent_dims[1:]], -1)

@@ -1,6 +1,7 @@
 """Mixture priors."""
 
-from typing import final
+from collections.abc import Mapping
+from typing import ClassVar, final
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -11,13 +12,13 @@ from vae_tf.mixture import MOST_COMPONENTS, choose
 from vae_tf.prior.base import Prior
 from vae_tf.topdown import LEAST_SCALE
 
-__all__ = ["MixtureOfNormals"]
+__all__ = ["MixturePrior"]
 
 tfd = tfp.distributions
 
 
 @final
-class MixtureOfNormals(Prior, keras.layers.Layer):
+class MixturePrior(Prior, keras.layers.Layer):
     """p(z) = sum_k w_k N(z; loc_k, diag(scale_k^2)), all learned.
 
     Args:
@@ -30,7 +31,9 @@ class MixtureOfNormals(Prior, keras.layers.Layer):
     Source: Dilokthanakul et al. (2016); Tomczak and Welling (2018), section 5.1, "MoG".
     """
 
-    lacks = {"kl_terms": "its components bind the dimensions together: choose `model.prior=standard-normal`, or count by layer"}
+    lacks: ClassVar[Mapping[str, str]] = {
+        "kl_terms": "its components bind the dimensions together: choose `model.prior=standard-normal`, or count by layer"
+    }
 
     def __init__(self, latent_dim: int, *, components: int = 100):
         super().__init__(name="prior", dtype="float32")

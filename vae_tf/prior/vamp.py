@@ -1,8 +1,8 @@
 """The VampPrior: the aggregated posterior of learned pseudo-inputs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import log
-from typing import Any, NamedTuple, final
+from typing import Any, ClassVar, NamedTuple, final
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -59,7 +59,9 @@ class VampPrior(Prior, keras.layers.Layer):
     Source: Tomczak and Welling (2018), equation 9.
     """
 
-    lacks = {"kl_terms": "its components bind the dimensions together: choose `model.prior=standard-normal`, or count by layer"}
+    lacks: ClassVar[Mapping[str, str]] = {
+        "kl_terms": "its components bind the dimensions together: choose `model.prior=standard-normal`, or count by layer"
+    }
 
     def __init__(
         self,
@@ -85,8 +87,7 @@ class VampPrior(Prior, keras.layers.Layer):
                 else f"the posterior has one layer of {inference.latent_dim}; choose `model.posterior=hierarchical`"
             )
             raise ConfigError(
-                f"a VampPrior is a mixture of posteriors of its own size, {latent_dim}, got posteriors of {inference.latent_dim} at the top: "
-                f"{remedy}."
+                f"a VampPrior is a mixture of posteriors of its own size, {latent_dim}, got posteriors of {inference.latent_dim}: {remedy}."
             )
         if inference.reason:
             raise ConfigError(f"a VampPrior needs the density of q(z | x) at any z; {inference.reason}")
@@ -116,7 +117,11 @@ class VampPrior(Prior, keras.layers.Layer):
     def frozen(self) -> FromNoise:
         """Return `from_noise` with the parameters of the components as constants."""
         parameters = tf.constant(self._parameters().numpy())
-        return lambda eps, condition=None: _from_noise(self.inference, parameters, eps)
+
+        def from_noise(eps: tf.Tensor, condition: tf.Tensor | None = None) -> tf.Tensor:
+            return _from_noise(self.inference, parameters, eps)
+
+        return from_noise
 
     def _parameters(self) -> tf.Tensor:
         return self.inference.parameters(self.pseudo_inputs())
