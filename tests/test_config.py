@@ -1,5 +1,6 @@
 """Claims about configurations: presets are complete, overrides are checked, and mistakes are answered by name."""
 
+import numpy as np
 import pytest
 
 from vae_tf import config as configs
@@ -23,8 +24,9 @@ def test_a_preset_survives_writing_and_reading(name, tmp_path):
 @every_preset
 @pytest.mark.parametrize(("shape", "levels"), [((8, 8, 1), 17), ((7, 5, 3), 2)])
 def test_any_preset_builds_for_any_images(name, shape, levels):
-    vae = build_model(configs.preset(name), shape, levels)
-    assert vae.generate(1).shape == (1, *shape)
+    vae = build_model(configs.preset(name), shape, levels, label_size=10)
+    label = None if vae.condition is None else np.zeros([1, *vae.condition.label.shape[1:]], vae.condition.label.dtype.as_numpy_dtype)
+    assert vae.generate(1, label=label).shape == (1, *shape)
     build_objective(configs.preset(name), steps_per_epoch=3)
 
 
@@ -71,6 +73,13 @@ def test_epochs_become_steps():
         ("data.channels=2", "`data.channels`: .*1 or 3, got 2"),
         ("data.validation=1.5", "`data.validation`: .*less than 1, got 1.5"),
         ("model.latent_dim=", "`model.latent_dim`: .*integer"),
+        ("model.latent_dim=[20, 0]", "`model.latent_dim.1`: .*greater than or equal to 1, got 0"),
+        ("model.latent_dim=[]", "`model.latent_dim`: .*at least 1 item"),
+        ("data.corruption=0.25", "`data.corruption` 0.25 corrupts nothing: set `data.corrupt=mask` too, or leave it out"),
+        ("data.corrupt=mask", "`data.corrupt` 'mask' needs a level, got none; set `data.corruption=0.25`"),
+        ("data={source: digits, corrupt: mask, corruption: 1}", "`data.corruption` must be below 1 for 'mask', a share of pixels; got 1"),
+        ("data={source: digits, corrupt: normal, corruption: 0}", "`data.corruption`: .*greater than 0, got 0"),
+        ("data={source: digits, corrupt: blur, corruption: 0.1}", "`data.corrupt`: .*'mask', 'salt-and-pepper' or 'normal', got 'blur'"),
         ("model.likelihood={scale: 1}", "`model.likelihood`: .*needs a `name`"),
         ("model.likelihood=[1]", "`model.likelihood`: .*dictionary, got"),
         ("data=3", "`data`: "),

@@ -134,7 +134,7 @@ def test_held_out_images_are_disjoint_and_chosen_by_the_seed(tmp_path):
     np.testing.assert_array_equal(np.sort(values), np.arange(100))
     for s in (images.train, images.validation, images.test):
         np.testing.assert_array_equal(s.y, s.x.ravel())
-    assert images.fingerprint == again.fingerprint != other.fingerprint
+    assert images.fingerprint() == again.fingerprint() != other.fingerprint()
 
 
 def test_the_fingerprint_notices_one_changed_pixel_and_a_changed_shape(split):
@@ -143,8 +143,73 @@ def test_the_fingerprint_notices_one_changed_pixel_and_a_changed_shape(split):
 
     changed = split.x.copy()
     changed[5, 1, 1, 0] ^= 1
-    prints = [images(x).fingerprint for x in (split.x, changed, split.x.reshape(10, 1, 9, 1))]
+    prints = [images(x).fingerprint() for x in (split.x, changed, split.x.reshape(10, 1, 9, 1))]
     assert len(set(prints)) == 3
+
+
+def test_the_fingerprint_notices_a_changed_label_only_where_labels_count(split):
+    changed = split.y.copy()
+    changed[3] = 9
+    first, second, none = (data.Images(data.Split(split.x, y), split, split, LEVELS, None, "digits") for y in (split.y, changed, None))
+    assert first.fingerprint() == second.fingerprint() == none.fingerprint()
+    assert len({images.fingerprint(labels=True) for images in (first, second, none)}) == 3
+
+
+@pytest.mark.parametrize("y", [np.arange(10), np.random.default_rng(1).random((10, 2), np.float32)], ids=["classes", "vectors"])
+def test_labels_stay_with_their_images(split, y):
+    batches = data.training_batches(data.Split(split.x, y), LEVELS, batch_size=4, seed=0, binarize="none", labels=True)
+    seen = 0
+    for x, label in batches.take(5):
+        for image, one in zip(x.numpy(), label.numpy()):
+            (position,) = np.flatnonzero((split.x == np.rint(image * 255)).all((1, 2, 3)))
+            np.testing.assert_array_equal(one, y[position])
+            seen += 1
+    assert seen == 20
+
+
+CORRUPTIONS = [("mask", 0.25), ("salt-and-pepper", 0.25), ("normal", 0.1)]
+
+
+def corrupted(count, split, kind, level, **changes):
+    settings = {"levels": LEVELS, "batch_size": 4, "seed": 7, "binarize": "dynamic", "corrupt": kind, "corruption": level} | changes
+    return [(seen.numpy(), x.numpy()) for ((seen, x),) in data.training_batches(split, settings.pop("levels"), **settings).take(count)]
+
+
+@pytest.mark.parametrize(("kind", "level"), CORRUPTIONS)
+def test_corruption_is_a_function_of_seed_epoch_and_step_and_the_target_is_clean(split, kind, level):
+    whole = corrupted(6, split, kind, level)
+    for resumed, uninterrupted in zip(corrupted(4, split, kind, level, first_epoch=1), whole[2:]):
+        np.testing.assert_array_equal(resumed, uninterrupted)
+    np.testing.assert_array_equal([x for _, x in whole], take(6, split), "the target is what a model without corruption is given")
+    noises = [
+        seen - x for seen, x in corrupted(6, data.Split(np.full((4, 8, 8, 1), 100, np.uint8)), kind, level, binarize="none", batch_size=2)
+    ]
+    assert all(not np.array_equal(a, b) for a, b in itertools.combinations(noises, 2))
+    assert not np.array_equal(noises[0][0], noises[0][1])
+
+
+@pytest.mark.parametrize(("kind", "level"), CORRUPTIONS)
+def test_the_level_is_the_share_of_pixels_or_the_standard_deviation(kind, level):
+    split = data.Split(np.full((2, 200, 200, 3), 100, np.uint8))
+    ((seen, x),) = corrupted(1, split, kind, level, binarize="none", batch_size=2)
+    noise = seen - x
+    if kind == "normal":
+        assert noise.std() == pytest.approx(level, rel=0.01)
+        assert abs(noise.mean()) < 0.002
+        return
+    assert (noise != 0).mean() == pytest.approx(level, abs=0.01)
+    assert (seen.min(-1) == seen.max(-1)).all(), "a pixel is corrupted with all its channels"
+    new = seen[noise != 0]
+    assert new.mean() == pytest.approx({"mask": 0, "salt-and-pepper": 0.5}[kind], abs=0.01)
+    assert set(np.unique(new)) <= {0, 1}
+
+
+def test_corrupted_batches_keep_their_labels(split):
+    settings = {"batch_size": 4, "seed": 7, "binarize": "none"}
+    plain = next(iter(data.training_batches(split, LEVELS, labels=True, **settings)))
+    (_, x), y = next(iter(data.training_batches(split, LEVELS, labels=True, corrupt="mask", corruption=0.5, **settings)))
+    np.testing.assert_array_equal(x, plain[0])
+    np.testing.assert_array_equal(y, plain[1])
 
 
 def test_the_model_sees_two_levels_after_binarization():

@@ -164,6 +164,16 @@ def test_arrays_may_come_in_splits(tmp_path):
     assert (images.train.x == 9).all()
 
 
+def test_labels_may_be_vectors(tmp_path):
+    y = np.arange(24).reshape(12, 2)
+    np.savez(tmp_path / "a.npz", x=np.arange(12, dtype=np.uint8).reshape(12, 1, 1), y=y)
+    images = data.load(DataConfig(f"npz:{tmp_path}/a.npz"), 0)
+    assert images.label_size == 2
+    assert images.train.y.dtype == np.float32
+    for split in splits(images):
+        np.testing.assert_array_equal(split.y, y[split.x.ravel()])
+
+
 def test_resizing_real_values_stays_in_0_to_1(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.random.default_rng(0).random((20, 7, 5, 3)).round())
     images = data.load(DataConfig(f"npz:{tmp_path}/a.npz", image_size=6, channels=1), 0)

@@ -60,7 +60,8 @@ def test_loading_a_run_gives_the_trained_model(complete):
     loaded = load(complete.folder)
     assert loaded.config == complete.config
     np.testing.assert_array_equal(loaded.vae.generate(4, seed=1), complete.vae.generate(4, seed=1))
-    images = complete.test_images()
+    images, labels = complete.test_images()
+    assert labels is None
     first, second = (run.vae.evaluate(images, verbose=0) for run in (loaded, complete))
     assert first == second
 

@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from vae_tf.errors import ConfigError, did_you_mean
@@ -56,6 +56,11 @@ _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 _Share = Annotated[float, Field(gt=0, lt=1)]
 _Positive = Annotated[int, BeforeValidator(_no_truth), Field(ge=1, le=2**31 - 1)]
 _Size = Annotated[int, BeforeValidator(_no_truth), Field(ge=1, le=2**16)]
+_ONE, _SEVERAL = "one layer", "several layers"
+_Sizes = Annotated[
+    Annotated[_Size, Tag(_ONE)] | Annotated[tuple[_Size, ...], Field(min_length=1, max_length=32), Tag(_SEVERAL)],
+    Discriminator(lambda value: _SEVERAL if isinstance(value, list | tuple) else _ONE),
+]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -67,6 +72,10 @@ class DataConfig:
         image_size: height and width to resize to; None keeps the size.
         channels: 1 for grey, 3 for RGB; None keeps what there is.
         binarize: `none`, or `dynamic` for new Bernoulli draws from the grey values in each epoch.
+        corrupt: what the encoder sees in training in place of the image, which stays the target: `none` the image itself; `mask` with some
+            pixels black; `salt-and-pepper` with some pixels black or white; `normal` with normal noise. Anew in each epoch. Validation
+            and evaluation see clean images.
+        corruption: how much: the share of pixels, or the standard deviation of the noise.
         validation: share of the training images held out, where the source has no validation split.
         test: share held out as test images, where the source has no test split.
     """
@@ -75,8 +84,19 @@ class DataConfig:
     image_size: Annotated[_Size, Field(le=4096)] | None = None
     channels: Literal[1, 3] | None = None
     binarize: Literal["none", "dynamic"] = "none"
+    corrupt: Literal["none", "mask", "salt-and-pepper", "normal"] = "none"
+    corruption: Annotated[float, BeforeValidator(_no_truth), Field(gt=0)] | None = None
     validation: _Share = 0.1
     test: _Share = 0.1
+
+    def __post_init__(self):
+        if self.corrupt == "none":
+            if self.corruption is not None:
+                raise ConfigError(f"`data.corruption` {self.corruption:g} corrupts nothing: set `data.corrupt=mask` too, or leave it out.")
+        elif self.corruption is None:
+            raise ConfigError(f"`data.corrupt` {self.corrupt!r} needs a level, got none; set `data.corruption=0.25`.")
+        elif self.corrupt != "normal" and self.corruption >= 1:
+            raise ConfigError(f"`data.corruption` must be below 1 for {self.corrupt!r}, a share of pixels; got {self.corruption:g}.")
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -88,7 +108,7 @@ class ModelConfig:
         condition: what a label of an image is, which encoder, decoder and prior are then given; None for a model of images alone.
     """
 
-    latent_dim: _Size | Annotated[tuple[_Size, ...], Field(min_length=1, max_length=32)]
+    latent_dim: _Sizes
     encoder: Piece = field(default_factory=lambda: {"name": "mlp"})
     decoder: Piece = field(default_factory=lambda: {"name": "mlp"})
     posterior: Piece = field(default_factory=lambda: {"name": "diagonal-normal"})
@@ -230,8 +250,10 @@ def explain(error: ValidationError, owner: Any) -> str:
         owner: the dataclass at the root, whose fields are the known keys; or a mapping of key to type.
     """
     complaint = error.errors(include_url=False)[0]
-    parts = [str(part) for part in complaint["loc"]]
+    parts = [str(part) for part in complaint["loc"] if part not in (_ONE, _SEVERAL)]
     key, kind = ".".join(parts), complaint["type"]
+    if isinstance(reason := complaint.get("ctx", {}).get("error"), ConfigError):
+        return str(reason)  # it says all of that already
     if kind in ("unexpected_keyword_argument", "extra_forbidden"):
         return f"unknown key `{key}`.{did_you_mean(parts[-1], _keys(owner, parts[:-1]))}"
     if kind in ("missing", "missing_argument"):

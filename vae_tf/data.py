@@ -1,14 +1,17 @@
 """From a named source to batches: what training and evaluation see.
 
 Sources: `digits`, `tfds:NAME`, `folder:PATH`, `npz:PATH`. Images are held in memory as grey levels and become float32
-[B, H, W, C] in [0, 1] batch by batch. Order and binarization are functions of (seed, epoch, step), so that a training
-that is resumed sees the very batches it would have seen.
+[B, H, W, C] in [0, 1] batch by batch. Order, binarization and corruption are functions of (seed, epoch, step), so that a
+training that is resumed sees the very batches it would have seen.
 """
+
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from vae_tf.config import DataConfig
+from vae_tf.corruption import corrupt as corrupted
 from vae_tf.errors import ConfigError, DataError
 from vae_tf.image_folder import read_folder
 from vae_tf.images import Images, Raw, Split
@@ -84,7 +87,16 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
 
 
 def training_batches(
-    split: Split, levels: int | None, *, batch_size: int, seed: int, binarize: str, first_epoch: int = 0
+    split: Split,
+    levels: int | None,
+    *,
+    batch_size: int,
+    seed: int,
+    binarize: str,
+    labels: bool = False,
+    corrupt: str = "none",
+    corruption: float | None = None,
+    first_epoch: int = 0,
 ) -> tf.data.Dataset:
     """Return shuffled batches without end, a pure function of the seed: epoch e is the same wherever the pipeline started.
 
@@ -92,23 +104,31 @@ def training_batches(
         split: the training images.
         levels: their number of grey levels, or None.
         batch_size: B, at most the number of images.
-        seed: the seed of order and binarization.
+        seed: the seed of order, binarization and corruption.
         binarize: "dynamic" draws every pixel from Bernoulli(grey value), anew in every epoch; "none" does not.
+        labels: whether batches hold the labels of `split` beside its images.
+        corrupt: "none", or the kind of corruption of a copy that stands before each image.
+        corruption: how much of it.
         first_epoch: the epoch to begin with, `steps_per_epoch(split, batch_size)` batches each.
 
     Returns:
-        Batches of float32 [B, H, W, C] in [0, 1].
+        Batches x of float32 [B, H, W, C] in [0, 1], or (x, y) with labels; with corruption, the pair (corrupted, x) is in the place of x:
+        ((corrupted, x),) or ((corrupted, x), y).
 
     Raises:
         ConfigError: `batch_size` exceeds the number of images.
     """
     steps = steps_per_epoch(split, batch_size)
     with tf.device("CPU"):
-        images = tf.constant(split.x)
+        images, classes = tf.constant(split.x), tf.constant(split.y) if labels else None
 
-    def batch(rows: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+    def batch(rows: tf.Tensor, key: tf.Tensor) -> Any:
         x = as_float(tf.gather(images, rows), levels)
-        return _bernoulli(x, _random_16_bits(x.shape, key)) if binarize == "dynamic" else x
+        x = _bernoulli(x, _random_16_bits(x.shape, key)) if binarize == "dynamic" else x
+        x = x if corruption is None else (corrupted(x, corrupt, corruption, tf.random.fold_in(key, 1)), x)
+        if labels:
+            return x, tf.gather(classes, rows)
+        return x if corruption is None else (x,)
 
     def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
         # Order and noise come from keys made of (seed, epoch, step), not from tf.data's own shuffle: that one cannot be resumed exactly.

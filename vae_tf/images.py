@@ -22,7 +22,7 @@ class Split:
 
     Args:
         x: uint8 [N, H, W, C], grey levels from 0 to levels - 1; or float32 [N, H, W, C] in [0, 1] where the images have no levels.
-        y: int64 [N] class labels, or None.
+        y: int64 [N] class labels, or float32 [N, K] label vectors, or None.
     """
 
     x: np.ndarray
@@ -89,13 +89,17 @@ class Images:
         height, width, channels = self.train.x.shape[1:]
         return height, width, channels
 
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 over shape, type and bytes of the three splits: equal only for equal images in equal order."""
+    def fingerprint(self, labels: bool = False) -> str:
+        """Return SHA-256 over shape, type and bytes of the three splits: equal only for equal images in equal order.
+
+        Args:
+            labels: whether labels count as well.
+        """
         digest = hashlib.sha256()
         for split in (self.train, self.validation, self.test):
-            digest.update(f"{split.x.shape} {split.x.dtype}\n".encode())
-            digest.update(np.ascontiguousarray(split.x).data)
+            for array in (split.x, split.y) if labels and split.y is not None else (split.x,):
+                digest.update(f"{array.shape} {array.dtype}\n".encode())
+                digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
 

@@ -12,6 +12,7 @@ Restoring rebuilds the model from the configuration and loads weights: no code i
 """
 
 import json
+import reprlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, final
@@ -24,7 +25,7 @@ from vae_tf import data
 from vae_tf.build import build
 from vae_tf.config import Config
 from vae_tf.data import Images
-from vae_tf.errors import RunError
+from vae_tf.errors import DataError, RunError
 from vae_tf.files import replacing
 from vae_tf.model import VAE
 
@@ -46,12 +47,12 @@ class DataSummary:
         source: `data.source` of the configuration.
         image_shape: (H, W, C).
         levels: grey levels as the model sees them, None for real values.
-        label_size: number of classes, or of values of a label; None without labels.
-        label_names: the name of each class, where there are names.
+        label_size: number of classes, or of values of a label; None where the model has no condition.
+        label_names: the name of each class, where the model has a condition and the classes have names.
         train: number of training images.
         validation: number of validation images.
         test: number of test images.
-        fingerprint: SHA-256 of the images.
+        fingerprint: SHA-256 of the images, and of their labels where the model has a condition.
     """
 
     source: str
@@ -69,8 +70,9 @@ class DataSummary:
         """Summarise loaded images."""
         sizes = {name: len(getattr(images, name)) for name in ("train", "validation", "test")}
         levels = data.seen_levels(images, config.data)
-        labels = {"label_size": images.label_size, "label_names": images.label_names}
-        return cls(images.source, images.image_shape, levels, **sizes, fingerprint=images.fingerprint, **labels)
+        fingerprint = images.fingerprint(labels=config.model.condition is not None)
+        labels = (None, None) if config.model.condition is None else (images.label_size, images.label_names)
+        return cls(images.source, images.image_shape, levels, **sizes, fingerprint=fingerprint, label_size=labels[0], label_names=labels[1])
 
     @classmethod
     def read(cls, path: Path) -> "DataSummary":
@@ -134,10 +136,46 @@ class Run:
         self.data.require(DataSummary.of(images, self.config))
         return images
 
-    def test_images(self, data_dir: str | None = None) -> np.ndarray:
-        """Load the test images as the model sees them, [N, H, W, C] float32: one binarization, drawn from the seed of the run."""
+    def test_images(self, data_dir: str | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+        """Load the test images as the model sees them, [N, H, W, C] float32: one binarization, drawn from the seed of the run.
+
+        Returns:
+            Images, and their labels, [N] or [N, K]; None where the model has no condition.
+        """
         images = self.images(data_dir)
-        return data.fixed_images(images.test, images.levels, seed=self.config.seed, binarize=self.config.data.binarize)
+        x = data.fixed_images(images.test, images.levels, seed=self.config.seed, binarize=self.config.data.binarize)
+        return x, None if self.vae.condition is None else images.test.y
+
+    def labels(self, count: int, label: str | None = None) -> np.ndarray | None:
+        """Return the labels of `count` images to be generated, [count] or [count, K]; None where the model has no condition.
+
+        Args:
+            count: at least 1.
+            label: that of all images, as a person writes it: the name of a class, or its number, or the K numbers of a vector with commas
+                between them. None for all classes in turn.
+
+        Raises:
+            DataError: the model has no condition, or `label` is none of its labels, or it is missing where labels are vectors.
+        """
+        condition, names = self.vae.condition, self.data.label_names or ()
+        if condition is None:
+            if label is not None:
+                raise DataError(f"`label` must be left out: `{self.folder}` was trained without labels; got {label!r}.")
+            return None
+        classes = condition.label.dtype.is_integer
+        if label is None:
+            if not classes:
+                raise DataError(f"`label` must be given, {condition.size} numbers with commas between them: labels are vectors.")
+            return np.arange(count) % condition.size
+        try:
+            one = np.array(names.index(label) if label in names else int(label)) if classes else np.array(label.split(","), np.float32)
+            labels = np.broadcast_to(one, (count, *one.shape))
+            condition.check(labels)
+        except ValueError:
+            rule = f"a class from 0 to {condition.size - 1}" if classes else f"{condition.size} finite numbers with commas between them"
+            named = f", or its name ({reprlib.repr(list(names))})" if names else ""
+            raise DataError(f"`label` must be {rule}{named}, got {label!r}.") from None
+        return labels
 
 
 def load(folder: str | Path) -> Run:

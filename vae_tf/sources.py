@@ -86,6 +86,8 @@ def read_tfds(name: str, config: DataConfig, data_dir: str | None) -> Raw:
 def read_npz(place: str, config: DataConfig) -> Raw:
     """Read images from a NumPy archive: `x`, or `x_train` and, if there, `x_validation` and `x_test`; labels `y...` likewise.
 
+    Labels are classes, integers [N], or vectors, numbers [N, K].
+
     Args:
         place: the file, as `numpy.savez` writes it; arrays of objects are refused, nothing is unpickled.
         config: of which `image_size` and `channels` are read; None means that images stay as they are.
@@ -119,6 +121,8 @@ def read_npz(place: str, config: DataConfig) -> Raw:
                 splits[split] = Split(gather(parts, len(x), config), y)
     if len({s.x.dtype for s in splits.values()}) > 1:
         raise DataError(f"`data.source`: the images in {path} must be all uint8 or all float; the splits differ. Store them alike.")
+    if len({s.y.shape[1:] for s in splits.values() if s.y is not None}) > 1:
+        raise DataError(f"`data.source`: the labels in {path} must be all classes, or all vectors of one length; the splits differ.")
     if all(((s.x == 0) | (s.x == 1)).all() for s in splits.values()):
         splits = {name: Split(s.x.astype(np.uint8), s.y) for name, s in splits.items()}
     return Raw(splits, _levels(splits))
@@ -187,6 +191,13 @@ def _checked_images(name: str, x: np.ndarray) -> np.ndarray:
 
 
 def _checked_labels(name: str, y: np.ndarray, count: int) -> np.ndarray:
-    if y.shape != (count,) or y.dtype.kind not in "iu":
-        raise DataError(f"`data.source`: {name} must be {count} integers, one for each image; it is {y.dtype} of shape {y.shape}.")
-    return y.astype(np.int64)
+    if y.shape == (count,) and y.dtype.kind in "iu":
+        return y.astype(np.int64)
+    if y.ndim != 2 or len(y) != count or not y.size or y.dtype.kind not in "iufb":
+        raise DataError(
+            f"`data.source`: {name} must be {count} integers or vectors of numbers, one for each image; it is {y.dtype} of shape {y.shape}."
+        )
+    y = y.astype(np.float32)
+    if not np.isfinite(y).all():
+        raise DataError(f"`data.source`: {name} must be finite; it holds {np.count_nonzero(~np.isfinite(y))} NaN or infinite values.")
+    return y

@@ -72,17 +72,28 @@ def _fit(vae: VAE, images: Images, config: Config, folder: Path, steps: int, res
         configs.write(config, path)
     summary.write(folder / DATA)
 
-    training = config.training
+    training, labels = config.training, vae.condition is not None
     keeper = Keeper(vae, folder / CHECKPOINTS, History(folder / HISTORY))
     first_epoch = keeper.restore() if resume else 0
     prepared: dict[str, Any] = {"seed": config.seed, "binarize": config.data.binarize}
     validation = data.fixed_images(images.validation, images.levels, **prepared)
     vae.fit(
-        data.training_batches(images.train, images.levels, batch_size=training.batch_size, first_epoch=first_epoch, **prepared),
+        data.training_batches(
+            images.train,
+            images.levels,
+            batch_size=training.batch_size,
+            labels=labels,
+            corrupt=config.data.corrupt,
+            corruption=config.data.corruption,
+            first_epoch=first_epoch,
+            **prepared,
+        ),
         epochs=training.epochs,
         initial_epoch=first_epoch,
         steps_per_epoch=steps,
-        validation_data=tf.data.Dataset.from_tensor_slices(validation).batch(VALIDATION_BATCH),
+        validation_data=tf.data.Dataset.from_tensor_slices((validation, images.validation.y) if labels else validation).batch(
+            VALIDATION_BATCH
+        ),
         callbacks=[
             keeper,
             keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False),
@@ -104,10 +115,14 @@ def _save_weights(vae: VAE, target: Path) -> None:
 
 
 def _check_images(vae: VAE, images: Images, config: Config) -> None:
-    """Refuse now what would be refused later: images outside the support, or too few to give a standard error."""
+    """Refuse now what would be refused later: images outside the support, labels that are none, or too few to give a standard error."""
     if len(images.test) < 2:
         raise DataError(f"`{images.source}` leaves {len(images.test)} test image(s), and at least 2 are needed; raise `data.test`.")
-    for split in (images.train, images.validation, images.test):
+    for name, split in (("training", images.train), ("validation", images.validation), ("test", images.test)):
+        if vae.condition is not None:
+            if split.y is None:
+                raise DataError(f"`model.condition` needs a label for each image, and the {name} images of {images.source} have none.")
+            vae.condition.check(split.y)
         for start in range(0, len(split), _CHUNK):
             part = split.take(np.arange(start, min(start + _CHUNK, len(split))))
             vae.likelihood.check(data.fixed_images(part, images.levels, seed=config.seed, binarize=config.data.binarize))
