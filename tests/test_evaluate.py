@@ -21,7 +21,8 @@ from vae_tf import (
     Normal,
     StandardNormal,
 )
-from vae_tf.evaluate import Estimate, active_units, evaluate, kl_per_dimension, log_weights, posterior_moments
+from vae_tf.evaluate import Estimate, evaluate, log_weights
+from vae_tf.latents import active_units, kl_per_dimension, posterior_moments
 
 D = 2
 ORACLE = LinearGaussian.random(values=6, latent_dim=D)
@@ -110,9 +111,9 @@ def test_memory_is_bounded_whatever_the_number_of_samples(linear, x, monkeypatch
     rows = []
     decode = Generator.decode
 
-    def counted(generator, z, training=False):
+    def counted(generator, z, label=None, training=False):
         rows.append(int(np.prod(z.shape[:-1])))
-        return decode(generator, z, training)
+        return decode(generator, z, label, training)
 
     monkeypatch.setattr(Generator, "decode", counted)
     log_weights(linear, x, samples=5000)

@@ -6,11 +6,12 @@ Both estimators average p-hat(x) = (1/S) sum_s w_s with E[w_s] = p(x):
     importance sampling     z_s ~ q(z | x)    w_s = p(x | z_s) p(z_s) / q(z_s | x)
 
 and report log p-hat, which lies below log p(x) on average (Jensen) and approaches it as S grows: far sooner with the posterior,
-which looks where p(x | z) is not negligible. The standard error is that of the mean over images.
+which looks where p(x | z) is not negligible. The standard error is that of the mean over images. Where the model has a condition
+all of this is given the label y of the image, and log p(x | y) is what is estimated. A model that was trained on corrupted images is
+evaluated on clean ones.
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from math import log, prod, sqrt
 from pathlib import Path
@@ -21,24 +22,15 @@ import tensorflow as tf
 
 from vae_tf.errors import ConfigError, DataError
 from vae_tf.files import replacing
+from vae_tf.latents import active_units, batches, kl_per_dimension, posterior_moments, prior_moments
 from vae_tf.model import VAE
 from vae_tf.progress import progress
 
-__all__ = [
-    "CAVEAT",
-    "Estimate",
-    "Evaluation",
-    "LogWeights",
-    "active_units",
-    "evaluate",
-    "kl_per_dimension",
-    "log_weights",
-    "posterior_moments",
-]
+__all__ = ["CAVEAT", "Estimate", "Evaluation", "LogWeights", "evaluate", "log_weights"]
 
-_ROWS = 2000  # decoder rows at once: the memory bound, whatever the number of samples
+_ROWS = 2000  # decoder rows at once, whatever the number of samples: fewer where they would need much memory
 _SAMPLES = 100  # of them at most for one image
-_ACTIVE_VARIANCE = 0.01
+_LARGEST = 2**25  # values of one tensor
 
 CAVEAT = (
     "+- is the standard error over images. Both estimates of log p(x) lie below it on average, plain Monte Carlo far below, "
@@ -89,14 +81,14 @@ class Evaluation:
     """What `evaluate` found on held-out images; log densities per image in nats.
 
     Attributes:
-        log_likelihood: log p(x) by importance sampling.
+        log_likelihood: log p(x) by importance sampling; log p(x | y) where the model has a condition, as its method says.
         log_likelihood_prior: log p(x) by plain Monte Carlo over the prior, on the first images only.
         log_likelihood_same_images: log p(x) by importance sampling on those same images, for comparison; None where they are all images.
         elbo: E_q[log p(x, z) - log q(z | x)].
         kl: E_q[log q(z | x) - log p(z)].
         reconstruction: E_q[log p(x | z)].
         bits_per_dimension: -log2 p(x) / (H W C); None where p(x) is a density.
-        kl_per_dimension: [D], KL of each posterior marginal, moment-matched by a normal, to N(0, 1), averaged over images.
+        kl_per_dimension: [D], KL of each posterior marginal to that of the prior, both moment-matched by normals, averaged over images.
         active_units: [D], whether the posterior mean of each latent dimension varies over images, Var_x E_q[z_d] > 0.01.
         seed: of the noise.
     """
@@ -128,12 +120,22 @@ class Evaluation:
         return "\n".join([*lines, f"({CAVEAT})"])
 
 
-def evaluate(vae: VAE, x: np.ndarray, *, samples: int = 1000, seed: int = 0, prior_images: int = 1000, verbose: bool = True) -> Evaluation:
+def evaluate(
+    vae: VAE,
+    x: np.ndarray,
+    label: np.ndarray | None = None,
+    *,
+    samples: int = 1000,
+    seed: int = 0,
+    prior_images: int = 1000,
+    verbose: bool = True,
+) -> Evaluation:
     """Estimate everything on held-out images.
 
     Args:
         vae: a trained model.
         x: [N, H, W, C] float32 in [0, 1], in the likelihood's support; at least 2 images, for one has no standard error.
+        label: [N] or [N, K], if the model has a condition.
         samples: S per image for both estimators of log p(x), at least 1.
         seed: of the noise, at least 0.
         prior_images: plain Monte Carlo, which is there to be looked at rather than used, takes this many of the first images; at least 2.
@@ -143,8 +145,8 @@ def evaluate(vae: VAE, x: np.ndarray, *, samples: int = 1000, seed: int = 0, pri
         Estimates with standard errors over images.
 
     Raises:
-        ConfigError: `samples` is below 1 or `prior_images` below 2.
-        DataError: `x` holds fewer than 2 images, or lies outside the likelihood's support.
+        ConfigError: `samples` is below 1 or `prior_images` below 2, or `label` is missing or one too many.
+        DataError: `x` holds fewer than 2 images, or lies outside the likelihood's support; or `label` is none of the condition's.
     """
     for name, value, lower in (("samples", samples, 1), ("prior_images", prior_images, 2), ("seed", seed, 0)):
         if not lower <= value < 2**31 - 1:
@@ -152,33 +154,45 @@ def evaluate(vae: VAE, x: np.ndarray, *, samples: int = 1000, seed: int = 0, pri
     if len(x) < 2:
         raise DataError(f"`x` must hold at least 2 images, for one has no standard error; got {len(x)}.")
     vae.likelihood.check(x)
-    first = x[:prior_images]
-    posterior = log_weights(vae, x, samples=samples, seed=seed, proposal="posterior", verbose=verbose)
-    prior = log_weights(vae, first, samples=samples, seed=seed + 1, proposal="prior", verbose=verbose)
-    mean, stddev = posterior_moments(vae, x)
-    method = f"importance sampling, {samples} posterior samples per image"
-    average = f"mean over {samples} posterior samples per image"
+    _check_label(vae, x, label)
+    first, first_label = x[:prior_images], None if label is None else label[:prior_images]
+    posterior = log_weights(vae, x, label, samples=samples, seed=seed, proposal="posterior", verbose=verbose)
+    prior = log_weights(vae, first, first_label, samples=samples, seed=seed + 1, proposal="prior", verbose=verbose)
+    mean, stddev = posterior_moments(vae, x, label)
+    given = "" if label is None else ", given the label y of each: log p(x | y)"
+    method = f"importance sampling, {samples} posterior samples per image{given}"
+    average = f"mean over {samples} posterior samples per image{given.partition(':')[0]}"
     bits = Estimate.over(-posterior.log_likelihood / (prod(x.shape[1:]) * log(2)), method, "bits/dim") if vae.likelihood.discrete else None
     return Evaluation(
         log_likelihood=Estimate.over(posterior.log_likelihood, method),
-        log_likelihood_prior=Estimate.over(prior.log_likelihood, f"plain Monte Carlo, {samples} prior samples per image"),
+        log_likelihood_prior=Estimate.over(prior.log_likelihood, f"plain Monte Carlo, {samples} prior samples per image{given}"),
         log_likelihood_same_images=Estimate.over(posterior.log_likelihood[: len(first)], method) if len(first) < len(x) else None,
         elbo=Estimate.over(posterior.elbo, average),
         kl=Estimate.over(posterior.reconstruction - posterior.elbo, average),
         reconstruction=Estimate.over(posterior.reconstruction, average),
         bits_per_dimension=bits,
-        kl_per_dimension=tuple(kl_per_dimension(mean, stddev).tolist()),
+        kl_per_dimension=tuple(kl_per_dimension(mean, stddev, *prior_moments(vae.generator, label)).tolist()),
         active_units=tuple(active_units(mean).tolist()),
         seed=seed,
     )
 
 
-def log_weights(vae: VAE, x: np.ndarray, *, samples: int, seed: int = 0, proposal: str = "posterior", verbose: bool = False) -> LogWeights:
-    """Estimate log p(x) of each image, in memory that does not grow with the number of samples.
+def log_weights(
+    vae: VAE,
+    x: np.ndarray,
+    label: np.ndarray | None = None,
+    *,
+    samples: int,
+    seed: int = 0,
+    proposal: str = "posterior",
+    verbose: bool = False,
+) -> LogWeights:
+    """Estimate log p(x) of each image, log p(x | y) given labels y, in memory that does not grow with the number of samples.
 
     Args:
         vae: a trained model.
         x: [N, H, W, C] float32.
+        label: [N] or [N, K], if the model has a condition.
         samples: S per image, at least 1.
         seed: of the noise; equal seeds give equal numbers.
         proposal: "posterior" for importance sampling, "prior" for plain Monte Carlo.
@@ -189,17 +203,17 @@ def log_weights(vae: VAE, x: np.ndarray, *, samples: int, seed: int = 0, proposa
 
     Source: Rezende, Mohamed and Wierstra (2014), appendix E; Burda, Grosse and Salakhutdinov (2016), equation 8.
     """
-    chunk = min(samples, _SAMPLES)
     step = tf.function(_posterior_chunk if proposal == "posterior" else _prior_chunk, jit_compile=vae.jit_compile)
     total = np.full(len(x), -np.inf)
     elbo, reconstruction = np.zeros(len(x)), np.zeros(len(x))
     title = f"log p(x), {'importance sampling' if proposal == 'posterior' else 'plain Monte Carlo'}"
+    size, chunk = _shares(step, vae, x, label, samples)
     with progress(len(x) * samples, title, "samples", quiet=not verbose) as bar:
-        for index, (rows, batch) in enumerate(_batches(x, _ROWS // chunk)):
+        for index, (rows, *batch) in enumerate(batches(x, label, size)):
             for start in range(0, samples, chunk):
                 count = min(chunk, samples - start)
                 key = tf.random.fold_in(tf.random.fold_in(tf.constant([seed, 2]), index), start)
-                parts = [part.numpy().astype(np.float64)[: len(rows)] for part in step(vae, batch, count, key)]
+                parts = [part.numpy().astype(np.float64)[: len(rows)] for part in step(vae, *batch, count, key)]
                 total[rows] = np.logaddexp(total[rows], parts[0])
                 elbo[rows] += parts[1]
                 reconstruction[rows] += parts[2]
@@ -207,53 +221,40 @@ def log_weights(vae: VAE, x: np.ndarray, *, samples: int, seed: int = 0, proposa
     return LogWeights(total - log(samples), elbo / samples, reconstruction / samples)
 
 
-def posterior_moments(vae: VAE, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation of q(z | x), [N, D] float64 each, for images x [N, H, W, C]."""
-    posteriors = (vae.encode(tf.constant(x[start : start + _ROWS])) for start in range(0, len(x), _ROWS))
-    mean, stddev = zip(*((q.mean().numpy(), q.stddev().numpy()) for q in posteriors))
-    return np.concatenate(mean).astype(np.float64), np.concatenate(stddev).astype(np.float64)
-
-
-def kl_per_dimension(mean: np.ndarray, stddev: np.ndarray) -> np.ndarray:
-    """Return KL(N(m_d, s_d^2) || N(0, 1)) averaged over images, [D] nats.
-
-    Exact for normal posteriors with independent coordinates; for others each marginal is replaced by the normal with its moments.
-
-    Args:
-        mean: [N, D], of the posteriors.
-        stddev: [N, D], above 0.
-
-    Source: Kingma and Welling (2014), appendix B.
-    """
-    return np.mean(0.5 * (mean**2 + stddev**2 - 1) - np.log(stddev), 0)
-
-
-def active_units(mean: np.ndarray) -> np.ndarray:
-    """Return which latent dimensions tell images apart, Var_x(E_q[z_d | x]) > 0.01, [D] bool.
-
-    Args:
-        mean: [N, D], of the posteriors.
-
-    Source: Burda, Grosse and Salakhutdinov (2016), section 5.2.
-    """
-    return np.var(mean, 0) > _ACTIVE_VARIANCE
-
-
-def _posterior_chunk(vae: VAE, x: tf.Tensor, samples: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    draw = vae.draw(x, samples, seed)
+def _posterior_chunk(vae: VAE, x: tf.Tensor, label: tf.Tensor | None, samples: int, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    draw = vae.draw(x, samples, seed, label=label)
     log_w = draw.log_likelihood + draw.log_prior - draw.log_q
     return tf.reduce_logsumexp(log_w, 0), tf.reduce_sum(log_w, 0), tf.reduce_sum(draw.log_likelihood, 0)
 
 
-def _prior_chunk(vae: VAE, x: tf.Tensor, samples: int, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def _prior_chunk(vae: VAE, x: tf.Tensor, label: tf.Tensor | None, samples: int, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
     eps = tf.random.stateless_normal([samples, x.shape[0], vae.generator.noise_dim], seed)
-    log_w = vae.generator(eps).log_prob(x)
+    log_w = vae.generator(eps, label).log_prob(x)
     total = tf.reduce_sum(log_w, 0)
     return tf.reduce_logsumexp(log_w, 0), total, total
 
 
-def _batches(x: np.ndarray, size: int) -> Iterator[tuple[Any, tf.Tensor]]:
-    """Yield (rows, batch): all batches have one shape, so the last is filled up with copies that the caller drops."""
-    for start in range(0, len(x), size):
-        rows = np.arange(start, min(start + size, len(x)))
-        yield rows, tf.constant(x[np.resize(rows, size)])
+def _shares(step: Any, vae: VAE, x: np.ndarray, label: np.ndarray | None, samples: int) -> tuple[int, int]:
+    """Return how many images, and samples of each, are worked on at once, so that no tensor on the way is too large.
+
+    A component of a mixture, a grey level or a channel of a feature map multiplies the values of a row; the traced graph tells how many.
+    """
+    rows = _ROWS
+    while True:
+        chunk = min(samples, _SAMPLES, rows)
+        size = rows // chunk
+        _, *batch = next(batches(x, label, size))
+        graph = step.get_concrete_function(vae, *batch, chunk, tf.constant([0, 0])).graph
+        shapes = [output.shape for operation in graph.get_operations() for output in operation.outputs]
+        largest = max(shape.num_elements() or 0 for shape in shapes if shape.rank)
+        if largest <= _LARGEST or rows == 1:
+            return size, chunk
+        rows = max(1, rows * _LARGEST // (largest + 1))
+
+
+def _check_label(vae: VAE, x: np.ndarray, label: np.ndarray | None) -> None:
+    vae.generator.beside(tf.zeros([1, 1]), None if label is None else label[:1])  # refuses one that is missing or too many
+    if vae.condition is not None and label is not None:
+        vae.condition.check(label)
+        if len(label) != len(x):
+            raise DataError(f"`label` must be one for each of the {len(x)} images, got {len(label)}.")
