@@ -67,12 +67,21 @@ def test_the_kl_is_sorted_and_keeps_the_number_of_its_dimension():
 def test_the_manifold_has_large_z2_on_top():
     images = np.zeros((2, 2, 3, 4, 1))
     images[0, 1] = 1.0
-    axes = plots.manifold(images, np.array([-1.0, 1.0])).axes[0]
+    axes = plots.manifold(images, np.array([[-1.0, 1.0], [2.0, 12.0]])).axes[0]
     shown = axes.images[0].get_array()
     assert shown[:3, 4:].min() == 255
     assert axes.images[0].origin == "upper"
     assert axes.get_ylim()[0] < axes.get_ylim()[1]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["-1", "0", "1"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["-1", "-0.5", "0", "0.5", "1"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["2", "4", "6", "8", "10", "12"]
+
+
+def test_the_rows_of_a_grid_are_named_at_their_middle():
+    grid = plots.pair_grid(np.zeros((6, 60, 60, 1)), np.zeros((6, 60, 60, 1)), columns=2)
+    axes = plots.named_rows(grid, ["cat", "dog", "owl"]).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["cat", "dog", "owl"]
+    assert axes.get_yticks().tolist() == [30, 30 + 74, 30 + 2 * 74]
+    assert axes.get_ylim() == (208, 0)
 
 
 def test_the_map_names_classes_in_a_legend_and_in_place():
@@ -87,6 +96,14 @@ def test_the_map_of_unlabelled_images_has_one_colour_and_no_legend():
     figure = plots.latent_map(np.zeros((3, 2)))
     assert not figure.legends
     assert len({tuple(colour) for colour in figure.axes[0].collections[0].get_facecolors()}) == 1
+
+
+def test_the_map_shows_draws_where_the_prior_is_no_circle():
+    with_circles, with_draws = (plots.latent_map(np.zeros((3, 2)), prior=prior).axes[0] for prior in (None, np.full((5, 2), 7.0)))
+    assert (len(with_circles.patches), len(with_circles.collections)) == (2, 1)
+    assert (len(with_draws.patches), len(with_draws.collections)) == (0, 2)
+    np.testing.assert_array_equal(with_draws.collections[0].get_offsets(), np.full((5, 2), 7.0))
+    assert with_draws.get_xlim()[1] > 7
 
 
 def test_a_diagram_is_the_same_bytes_each_time_and_follows_the_page_in_light_and_dark():

@@ -14,7 +14,8 @@ from PIL import Image
 from vae_tf.config import Config
 from vae_tf.errors import RunError
 from vae_tf.evaluate import evaluate
-from vae_tf.report import manifold, write_report
+from vae_tf.pictures import manifold
+from vae_tf.report import write_report
 from vae_tf.run import EVALUATION, HISTORY
 from vae_tf.train import train
 
@@ -137,7 +138,7 @@ def test_reconstructions_show_every_class(tmp_path):
 def test_the_corners_of_the_manifold_are_the_decoded_quantiles(plane):
     images, coordinates = manifold(plane.vae)
     low, high = NormalDist().inv_cdf(0.02), NormalDist().inv_cdf(0.98)
-    np.testing.assert_allclose(coordinates[[0, -1]], [low, high], rtol=1e-6)
+    np.testing.assert_allclose(coordinates[:, [0, -1]], [[low, high]] * 2, rtol=1e-6)
     for row, column, z in ((0, 0, (low, high)), (0, -1, (high, high)), (-1, 0, (low, low)), (-1, -1, (high, low))):
         expected = plane.vae.decode(tf.constant([z], tf.float32)).mean().numpy()[0]
         np.testing.assert_allclose(images[row, column], expected, rtol=1e-4, atol=1e-5)
@@ -150,7 +151,7 @@ def test_without_an_evaluation_it_says_how_to_get_one(run, page):
 
 def test_an_evaluation_is_shown_with_its_errors_and_method(tmp_path):
     run = trained(tmp_path)
-    evaluation = evaluate(run.vae, run.test_images(), samples=3, verbose=False)
+    evaluation = evaluate(run.vae, *run.test_images(), samples=3, verbose=False)
     evaluation.write(run.folder / EVALUATION)
     text = write_report(run, run.images()).read_text()
     assert f"{evaluation.elbo.value:.2f} ± {evaluation.elbo.standard_error:.2f} nats" in text

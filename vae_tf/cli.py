@@ -15,6 +15,7 @@ from vae_tf.startup import start_tensorflow
 __all__ = ["main"]
 
 _DATA_DIR = click.option("--data-dir", envvar="TFDS_DATA_DIR", help="Folder of prepared tensorflow_datasets sets.")
+_COLUMNS = 20  # of classes
 _RUN = click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 
 
@@ -74,7 +75,7 @@ def evaluate(run: Path, samples: int, seed: int, data_dir: str | None) -> None:
     from vae_tf import run as runs
 
     complete = runs.load(run)
-    evaluation = evaluate.evaluate(complete.vae, complete.test_images(data_dir), samples=samples, seed=seed)
+    evaluation = evaluate.evaluate(complete.vae, *complete.test_images(data_dir), samples=samples, seed=seed)
     evaluation.write(run / runs.EVALUATION)
     click.echo(evaluation.table())
     click.echo(f"wrote {run / runs.EVALUATION}. Next: python -m vae_tf report {run}{_again(data_dir)}")
@@ -103,15 +104,25 @@ def report(run: Path, data_dir: str | None) -> None:
     type=click.IntRange(min=0),
     help="Equal seeds give equal images (up to rounding), also from a server.",
 )
+@click.option(
+    "--label",
+    metavar="LABEL",
+    help="For a model with a condition: a class by name or number, or the numbers of a vector as 0.5,1,0. Without it, all classes in turn.",
+)
 @click.option("--out", default="samples.png", show_default=True, type=click.Path(path_type=Path, dir_okay=False), help="PNG file to write.")
-def sample(run: Path, count: int, seed: int, out: Path) -> None:
+def sample(run: Path, count: int, seed: int, label: str | None, out: Path) -> None:
     """Draw images from RUN's prior: the means of p(x | z), as a grid."""
     start_tensorflow()
     from vae_tf import plots
     from vae_tf import run as runs
 
-    plots.save_png(out, plots.image_grid(runs.load(run).vae.generate(count, seed)))
-    click.echo(f"wrote {out}: {count} images, seed {seed}.")
+    complete = runs.load(run)
+    labels = complete.labels(count, label)
+    classes = 0 if labels is None or label is not None else int(labels.max()) + 1
+    columns = classes if 1 <= classes <= _COLUMNS else None
+    plots.save_png(out, plots.image_grid(complete.vae.generate(count, seed, labels), columns))
+    given = f", label {label}" if label is not None else ", one class in each column" if columns else ""
+    click.echo(f"wrote {out}: {count} images, seed {seed}{given}.")
 
 
 def _again(data_dir: str | None) -> str:

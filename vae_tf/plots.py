@@ -12,11 +12,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from vae_tf.files import replacing
 
-__all__ = ["MAX_CLASSES", "image_grid", "kl_bars", "latent_map", "learning_curves", "manifold", "pair_grid", "png", "save_png", "svg"]
+__all__ = [
+    "MAX_CLASSES",
+    "image_grid",
+    "kl_bars",
+    "latent_map",
+    "learning_curves",
+    "manifold",
+    "named_rows",
+    "pair_grid",
+    "png",
+    "save_png",
+    "svg",
+]
 
 #: Ten colours that people with any kind of colour vision can tell apart (Petroff, 2021, arXiv:2107.02270).
 _COLOURS = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
@@ -149,41 +162,61 @@ def kl_bars(kl: np.ndarray, active: np.ndarray) -> Figure:
 
 
 @matplotlib.rc_context(_STYLE)
+def named_rows(grid: np.ndarray, names: Sequence[str]) -> Figure:
+    """Draw a grid of images, uint8 [height, width, C], whose rows have names."""
+    height, width = grid.shape[:2]
+    figure = Figure(figsize=(8.6, 0.2 + 7.6 * height / width), layout="constrained")
+    axes = figure.subplots()
+    rgba = np.broadcast_to(grid, (height, width, 3)) if grid.shape[-1] == 1 else grid
+    axes.imshow(rgba, interpolation="none", extent=(0, width, height, 0))
+    axes.set_xticks([])
+    axes.set_yticks((np.arange(len(names)) + 0.5) * (height + _PAIR_GAP) / len(names) - 0.5 * _PAIR_GAP, names)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return figure
+
+
+@matplotlib.rc_context(_STYLE)
 def manifold(images: np.ndarray, coordinates: np.ndarray) -> Figure:
     """Draw decoded images at the places of their latents.
 
     Args:
         images: [side, side, H, W, C] float, rows from the largest z_2 down, columns from the smallest z_1 up; values are clipped to [0, 1].
-        coordinates: [side], ascending: the values that both z_1 and z_2 take.
+        coordinates: [2, side], ascending: the values that z_1 takes, and those of z_2.
     """
-    side = len(coordinates)
+    side = len(coordinates[0])
     height, width = images.shape[2:4]
     canvas = _lay_out(_bytes(images.reshape(-1, *images.shape[2:])), side, 0, 0)
     figure = Figure(figsize=(7.2, 7.0), layout="constrained")
     axes = figure.subplots()
     axes.imshow(np.broadcast_to(canvas, (*canvas.shape[:2], 3)), interpolation="none", extent=(0, side, 0, side), aspect=height / width)
-    whole = [value for value in range(-4, 5) if coordinates[0] <= value <= coordinates[-1]]
-    centres = np.interp(whole, coordinates, np.arange(side) + 0.5)
-    axes.set_xticks(centres, [str(value) for value in whole])
-    axes.set_yticks(centres, [str(value) for value in whole])
+    for axis, values in zip((axes.xaxis, axes.yaxis), coordinates):
+        round_values = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(values[0], values[-1])
+        round_values = round_values[(values[0] <= round_values) & (round_values <= values[-1])]
+        axis.set_ticks(np.interp(round_values, values, np.arange(side) + 0.5), [f"{value:g}" for value in round_values.round(6)])
     _name_latents(axes)
     return figure
 
 
 @matplotlib.rc_context(_STYLE)
-def latent_map(means: np.ndarray, labels: np.ndarray | None = None, names: Sequence[str] | None = None) -> Figure:
-    """Draw encoded images as points, coloured by class, with the circles of one and two prior standard deviations.
+def latent_map(
+    means: np.ndarray, labels: np.ndarray | None = None, names: Sequence[str] | None = None, prior: np.ndarray | None = None
+) -> Figure:
+    """Draw encoded images as points, coloured by class, over the prior: circles of one and two standard deviations, or draws.
 
     Args:
         means: [N, 2].
         labels: int [N], at most `MAX_CLASSES` different ones; None for one colour.
         names: the name of each label; None for the label itself.
+        prior: draws from the prior [M, 2]; None for the circles of N(0, I).
     """
     figure = Figure(figsize=(8.0, 7.0), layout="constrained")
     axes = figure.subplots()
     classes, members = np.unique(np.zeros(len(means), int) if labels is None else labels, return_inverse=True)
-    axes.scatter(means[:, 0], means[:, 1], s=6, c=np.array(_COLOURS)[members], alpha=0.8, linewidths=0, rasterized=True)
-    for radius in (1, 2):
+    if prior is not None:
+        axes.scatter(prior[:, 0], prior[:, 1], s=4, c=_GREY, alpha=0.35, linewidths=0, rasterized=True, zorder=1)
+    axes.scatter(means[:, 0], means[:, 1], s=6, c=np.array(_COLOURS)[members], alpha=0.8, linewidths=0, rasterized=True, zorder=2)
+    for radius in (1, 2) if prior is None else ():
         axes.add_patch(Circle((0, 0), radius, fill=False, edgecolor=_INK, linestyle=":", linewidth=1.2))
     if labels is not None:
         shown = [names[label] if names else str(label) for label in classes]
@@ -193,8 +226,9 @@ def latent_map(means: np.ndarray, labels: np.ndarray | None = None, names: Seque
             axes.annotate(name, place, ha="center", va="center", fontsize=9, color="black", bbox=box)
         dots = [Line2D([], [], linestyle="", marker="o", color=_COLOURS[index]) for index in range(len(classes))]
         figure.legend(dots, shown, loc="outside right upper")
-    reach = 1.05 * max(2.4, float(np.abs(means).max()))
-    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    if prior is None:
+        reach = 1.05 * max(2.4, float(np.abs(means).max()))
+        axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     axes.grid()
     _name_latents(axes)
     return figure
