@@ -6,6 +6,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -140,3 +141,10 @@ def test_the_table_of_pieces_is_up_to_date():
     finally:
         sys.path.pop(0)
     assert TARGET.read_text() == document(), "run `python docs/make_models.py`"
+
+
+def test_every_package_is_installed():
+    """The build lists packages by hand; one that is missing would only be missed by those who install."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {path.parent for package in PACKAGES for suffix in ("*.py", "*.yaml") for path in (ROOT / package).rglob(suffix)}
+    assert set(listed) == {".".join(folder.relative_to(ROOT).parts) for folder in folders}

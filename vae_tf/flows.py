@@ -15,8 +15,9 @@ from vae_tf.errors import ConfigError
 __all__ = ["CouplingFlow", "Flow", "InverseAutoregressiveFlow"]
 
 _MOST_LAYERS = 32
-_OPEN = 2.0  # a gate starts at sigmoid(2) = 0.88: near the identity
 _WIDEST = 2.0  # log scales of a coupling lie in (-2, 2)
+# A gate starts at sigmoid(2) = 0.88, near the identity, and stays above sigmoid(-2) = 0.12: a density far out is small, never NaN.
+_OPEN, _REACH = 2.0, 4.0
 
 
 class Flow(keras.layers.Layer):
@@ -112,7 +113,7 @@ class CouplingFlow(Flow):
 
 @final
 class InverseAutoregressiveFlow(Flow):
-    """z_d = g_d eps_d + (1 - g_d) m_d, gate g = sigmoid(s + 2) and m functions of eps_1 .. eps_(d-1).
+    """z_d = g_d eps_d + (1 - g_d) m_d, gate g = sigmoid(s + 2), |s| < 4, and m functions of eps_1 .. eps_(d-1).
 
     `push` takes one pass of the network, `pull` takes D.
 
@@ -169,7 +170,7 @@ class _Masked(keras.layers.Layer):
                 # TensorFlow fuses ReLU or ELU with this sum into a node that it then can not run; swish it leaves alone.
                 values = tf.nn.silu(values)
         target, gate = tf.split(values, 2, -1)
-        return target, gate + _OPEN
+        return target, _OPEN + _REACH * tf.tanh(gate / _REACH)
 
 
 def _beside(context: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
