@@ -18,7 +18,9 @@ __all__ = [
     "File",
     "Format",
     "GeneratorSpec",
+    "Label",
     "Manifest",
+    "NoisePart",
     "Parity",
     "Signature",
     "Tensor",
@@ -28,7 +30,7 @@ __all__ = [
 
 MANIFEST = "manifest.json"
 VALUE_RANGE = (0.0, 1.0)
-VALUES = "trained on values in [0, 1]; where the likelihood is normal, means and draws may leave that range, and PNGs clip them"
+VALUES = "trained on values in [0, 1]; a likelihood over all real numbers may leave that range, in means and draws, and PNGs clip it"
 
 
 def _inside(path: str) -> str:
@@ -70,11 +72,33 @@ class Signature(_Frozen):
 
 
 @final
+class NoisePart(_Frozen):
+    """Some neighbouring values of the noise, by what they are for."""
+
+    name: str
+    size: PositiveInt
+
+
+@final
+class Label(_Frozen):
+    """What a label is: a class from 0 to size - 1, perhaps with a name, or a vector of `size` numbers."""
+
+    kind: Literal["class", "vector"]
+    size: PositiveInt
+    names: tuple[str, ...] | None = None
+
+    def __str__(self) -> str:
+        return f"a class from 0 to {self.size - 1}" if self.kind == "class" else f"a vector of {self.size} numbers"
+
+
+@final
 class GeneratorSpec(_Frozen):
-    """The generator: noise [B, latent_dim] to images [B, H, W, C].
+    """The generator: noise [B, latent_dim], and a label per row where images have one, to images [B, H, W, C].
 
     Attributes:
         latent_dim: values of noise per image.
+        noise_layout: what they are for, in their order; None in manifests that do not say.
+        label: what a label is; None where images have none.
         image_shape: (H, W, C).
         value_range: of the images that it was trained on; its own may leave it, as `values` says.
         values: what its images hold, in words.
@@ -82,6 +106,8 @@ class GeneratorSpec(_Frozen):
     """
 
     latent_dim: PositiveInt
+    noise_layout: tuple[NoisePart, ...] | None = None
+    label: Label | None = None
     image_shape: tuple[PositiveInt, PositiveInt, PositiveInt]
     value_range: tuple[float, float] = VALUE_RANGE
     values: str = VALUES
@@ -131,6 +157,8 @@ class File(_Frozen):
 class Manifest(_Frozen):
     """All that an exported folder says about itself; `files` names every file but the manifest, by its path with slashes.
 
+    A key that is left out says what null would. `schema_version` counts changes that an older reader would misunderstand: one that
+    knows no labels finds an input of the signatures that it does not know, and leaves the folder alone.
     `provenance` is of free form; `export` keeps the run's configuration as it was, with the paths of the machine that trained it.
     """
 

@@ -1,4 +1,4 @@
-"""The generator as an ONNX graph that ONNX Runtime and others read: z [batch, D] -> mean [batch, H, W, C]."""
+"""The generator as an ONNX graph that ONNX Runtime and others read: z [batch, D], perhaps a label per row -> mean [batch, H, W, C]."""
 
 import json
 import tempfile
@@ -9,7 +9,7 @@ import onnx
 from export.errors import ConversionError
 from export.manifest import VALUE_RANGE, VALUES, library_version
 from export.process import last_line, run_module
-from export.saved_model import save_mean
+from export.saved_model import inputs, save_mean
 from vae_tf import Generator
 
 __all__ = ["OPSET", "convert"]
@@ -21,7 +21,7 @@ def convert(generator: Generator, path: Path, name: str) -> None:
     """Convert the mean function and write it with its metadata.
 
     Args:
-        generator: of a trained model.
+        generator: of a trained model, frozen.
         path: the file to write.
         name: of the model.
 
@@ -59,11 +59,12 @@ def _describe(model: onnx.ModelProto, generator: Generator, name: str) -> None:
     for value in (*graph.input, *graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     graph.name = name
-    graph.doc_string = f"z ~ N(0, I) -> the mean of p(x | z); {VALUES}"
+    graph.doc_string = f"{', '.join(['z ~ N(0, I)', *(spec.name for spec in inputs(generator)[1:])])} -> the mean of p(x | z); {VALUES}"
     model.producer_name, model.producer_version = "vae_tf", library_version("vae_tf")
     properties = {
         "model_name": name,
         "latent_dim": str(generator.noise_dim),
+        "noise_layout": json.dumps(generator.noise_layout),
         "image_shape": json.dumps(generator.image_shape),
         "value_range": json.dumps(VALUE_RANGE),
         "values": VALUES,

@@ -7,10 +7,11 @@ from pathlib import Path
 from export import onnx_graph, saved_model, warmup
 from export.artifact import check_target, publish, unfinished
 from export.card import CARD, write_card
-from export.manifest import Format, GeneratorSpec, Manifest, record_files
+from export.manifest import Format, GeneratorSpec, Label, Manifest, NoisePart, record_files
 from export.preview import PREVIEW, write_preview
 from export.provenance import provenance
 from export.verify import probes, verify
+from vae_tf.generator import Generator
 from vae_tf.run import load
 
 __all__ = ["export"]
@@ -39,7 +40,8 @@ def export(run: str | Path, models: str | Path, name: str, version: int | None =
     folder = check_target(models, name, version)
     _log.info("loading %s", run)
     loaded = load(run)
-    generator, origin = loaded.vae.generator, provenance(loaded)
+    source, origin = loaded.vae.generator, provenance(loaded)
+    generator = source.frozen()
     with unfinished(folder) as temporary:
         _log.info("writing SavedModel, warm-up requests and preview")
         saved_model.save(generator, temporary)
@@ -49,13 +51,13 @@ def export(run: str | Path, models: str | Path, name: str, version: int | None =
         _log.info("converting to ONNX")
         onnx_graph.convert(generator, temporary / "model.onnx", name)
 
-        source, formats = probes(generator), {}
+        asked, formats = probes(source), {}
         for form, path, held, opset in (
             ("saved_model", "saved_model.pb", saved_model.SIGNATURES, None),
             ("onnx", "model.onnx", ("serving_default",), onnx_graph.OPSET),
         ):
             _log.info("verifying %s in a fresh process", form)
-            formats[form] = Format(path=path, signatures=held, opset=opset, parity=verify(form, temporary, held, source))
+            formats[form] = Format(path=path, signatures=held, opset=opset, parity=verify(form, temporary, held, asked))
 
         def seal(unsealed: Path, number: int) -> None:
             (unsealed / CARD).unlink(missing_ok=True)
@@ -63,7 +65,7 @@ def export(run: str | Path, models: str | Path, name: str, version: int | None =
                 name=name,
                 version=number,
                 created=datetime.now(UTC).replace(microsecond=0),
-                generator=GeneratorSpec(latent_dim=generator.noise_dim, image_shape=generator.image_shape),
+                generator=_describe(source, loaded.data.label_names),
                 signatures=signatures,
                 formats=formats,
                 files=record_files(unsealed),
@@ -73,3 +75,15 @@ def export(run: str | Path, models: str | Path, name: str, version: int | None =
             manifest.model_copy(update={"files": record_files(unsealed)}).write(unsealed)
 
         return publish(temporary, folder, version, seal)
+
+
+def _describe(generator: Generator, label_names: tuple[str, ...] | None) -> GeneratorSpec:
+    condition, label = generator.condition, None
+    if condition is not None:
+        label = Label(kind="class" if condition.label.dtype.is_integer else "vector", size=condition.size, names=label_names)
+    return GeneratorSpec(
+        latent_dim=generator.noise_dim,
+        noise_layout=tuple(NoisePart(name=name, size=size) for name, size in generator.noise_layout.items()),
+        label=label,
+        image_shape=generator.image_shape,
+    )

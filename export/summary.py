@@ -4,11 +4,11 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
-from export.manifest import Manifest
+from export.manifest import GeneratorSpec, Label, Manifest
 
 __all__ = ["parity_line", "summarise"]
 
-_INDENT = 14
+_INDENT, _WIDTH = 14, 100
 
 
 def summarise(manifest: Manifest, damage: dict[str, str]) -> str:
@@ -23,7 +23,8 @@ def summarise(manifest: Manifest, damage: dict[str, str]) -> str:
     files = [f"{path:<{width}}  {file.bytes:>10,} bytes  {damage.get(path, 'ok')}" for path, file in manifest.files.items()]
     added = [f"{path:<{width}}  {problem}" for path, problem in damage.items() if path not in manifest.files]
     sections = {
-        "noise": [f"{g.noise}, {g.latent_dim} values"],
+        "noise": textwrap.wrap(f"{g.noise}, {g.latent_dim} values{_layout(g)}", _WIDTH),
+        "label": [] if g.label is None else textwrap.wrap(f"{g.label}{_names(g.label)}", _WIDTH, max_lines=2),
         "image": [f"{' x '.join(map(str, g.image_shape))}", g.values],
         "log p(x)": _told(_log_likelihood, origin),
         "signatures": [f"{name}: {signature}" for name, signature in manifest.signatures.items()],
@@ -41,6 +42,16 @@ def parity_line(manifest: Manifest, form: str) -> str:
     """Return the largest difference of each output of a format from the trained run, on one line."""
     parity = manifest.formats[form].parity
     return ", ".join(f"{output} {value.largest:.2g} (tolerance {value.tolerance:g})" for output, value in parity.items())
+
+
+def _layout(g: GeneratorSpec) -> str:
+    """Return what the values of noise are for, unless they are all for the same."""
+    parts = g.noise_layout or ()
+    return f": {', '.join(f'{part.size} for {part.name}' for part in parts)}" if len(parts) > 1 else ""
+
+
+def _names(label: Label) -> str:
+    return f": {', '.join(label.names)}" if label.names else ""
 
 
 def _told(tell: Callable[[dict[str, Any]], list[str]], origin: dict[str, Any]) -> list[str]:
@@ -65,5 +76,5 @@ def _provenance(origin: dict[str, Any]) -> list[str]:
     return [
         f"{data['source']}: {data['train']} images for training, fingerprint {data['fingerprint'][:12]}",
         f"{pieces}; {origin['config']['training']['epochs']} epochs, seed {origin['seed']}",
-        *textwrap.wrap(libraries, 100),
+        *textwrap.wrap(libraries, _WIDTH),
     ]

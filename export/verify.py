@@ -1,8 +1,10 @@
-"""Every format against the source: loaded in a fresh process, asked for fixed latents, compared; or refused.
+"""Every format against the source: loaded in a fresh process, asked for fixed noise, compared; or refused.
 
 The source is the generator of the trained run, in Python. What may differ is rounding: engines sum in different orders and fuse
-operations, which leaves 1e-7 to 1e-5 on a mean of order 1. It grows with the numbers on the way, so latents s times as large may
-differ s times as much.
+operations, which leaves 1e-7 to 1e-5 on a mean of order 1. How far rounding can carry depends on the generator: a flow may magnify it,
+a mixture chooses its component where noise meets a threshold, and far from 0 numbers are large. So the source itself is asked how much
+an image changes when each value of its noise moves by a few units of rounding: an engine may do as much, and is held to the fixed
+tolerance everywhere else.
 """
 
 import tempfile
@@ -28,16 +30,21 @@ TOLERANCE = 1e-4
 # of about n |difference of means| of all values: n 1e-6 = 3e-4 for 256 levels. Chance makes it several values of a small batch.
 DRAW_TOLERANCE = 1e-3
 DRAWS_BY_CHANCE = 3
+# By how much noise moves, relative to max(1, |noise|): 32 roundings of float32. The distribution function that chooses a component
+# differs by 2e-7 between engines: less than such a move makes it change wherever |noise| < 2.5.
+_MOVE = 4e-6
+_MOVES = 4
 
 
 class Probe(NamedTuple):
-    """Latents with what the source says of them."""
+    """Noise, and labels if there are any, with what the source says of them."""
 
-    scale: float  # standard deviation of the latents
-    z: np.ndarray  # [B, D]
+    inputs: dict[str, np.ndarray]  # z [B, D], and label [B] or [B, K]
     seed: np.ndarray  # int32 [B]
     mean: np.ndarray  # [B, H, W, C]
     x: np.ndarray  # [B, H, W, C], drawn with `seed`
+    mean_moves: np.ndarray  # [B, 1, 1, 1], the largest change of a value of the mean when noise moves by rounding
+    x_moves: np.ndarray  # [B], how many drawn values then change
 
 
 class _Measure(NamedTuple):
@@ -47,20 +54,46 @@ class _Measure(NamedTuple):
 
 
 def probes(generator: Generator) -> dict[str, Probe]:
-    """Return latents from noise in batches of 1, 7 and 64, and far outside, and what the generator says of each.
+    """Return noise in batches of 1, 7 and 64, and far outside, and what the generator says of each.
 
-    Equal rows come with equal seeds in batches of different sizes.
+    Equal rows come with equal seeds and labels in batches of different sizes. Classes come in turn, and the largest batch has them all;
+    vectors are normal draws.
 
     Args:
         generator: the source.
     """
-    eps = noise(64, generator.noise_dim, seed=0)
+    condition, largest = generator.condition, 64
+    if condition is not None and condition.label.dtype.is_integer:
+        largest = max(largest, condition.size)
+        labels = np.arange(largest, dtype=np.int32) % condition.size
+    elif condition is not None:
+        labels = noise(largest, condition.size, seed=1)
+    eps = noise(largest, generator.noise_dim, seed=0)
     found = {}
-    for batch, scale in ((1, 1.0), (7, 1.0), (64, 1.0), (7, 10.0), (7, 30.0)):
-        z, seed = np.float32(scale) * eps[:batch], np.arange(batch, dtype=np.int32)
-        draw = generator.draw(tf.constant(z), uniform(tf.constant(seed), generator.image_shape))
-        found[f"batch {batch}, scale {scale:g}"] = Probe(scale, z, seed, generator(tf.constant(z)).mean().numpy(), draw.numpy())
+    for batch, scale in ((1, 1.0), (7, 1.0), (largest, 1.0), (7, 10.0), (7, 30.0)):
+        inputs = {"z": np.float32(scale) * eps[:batch]} | ({} if condition is None else {"label": labels[:batch]})
+        found[f"batch {batch}, scale {scale:g}"] = _probe(generator, inputs, np.arange(batch, dtype=np.int32))
     return found
+
+
+def _probe(generator: Generator, inputs: dict[str, np.ndarray], seed: np.ndarray) -> Probe:
+    z, label = inputs["z"], inputs.get("label")
+    uniforms = uniform(tf.constant(seed), generator.image_shape)
+
+    def ask(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        px = generator(tf.constant(z), label)
+        return px.mean().numpy(), generator.likelihood.draw(px, uniforms).numpy()
+
+    mean, x = ask(z)
+    mean_moves, x_moves = np.zeros([len(z), 1, 1, 1], np.float32), np.zeros(len(z), int)
+    rng = np.random.default_rng(0)
+    for _ in range(_MOVES):
+        move = _MOVE * np.maximum(1, np.abs(z)) * rng.choice([-1, 1], z.shape)
+        for moved in (z + move, z - move):
+            other, other_x = ask(moved.astype(np.float32))
+            mean_moves = np.maximum(mean_moves, np.abs(other - mean).max(axis=(1, 2, 3), keepdims=True))
+            x_moves = np.maximum(x_moves, _drawn_apart(other_x, x))
+    return Probe(inputs, seed, mean, x, mean_moves, x_moves)
 
 
 def verify(form: str, folder: Path, signatures: tuple[str, ...], source: dict[str, Probe]) -> dict[str, Parity]:
@@ -94,12 +127,11 @@ def verify(form: str, folder: Path, signatures: tuple[str, ...], source: dict[st
 
 
 def _answers(form: str, folder: Path, signatures: tuple[str, ...], source: dict[str, Probe]) -> dict[str, np.ndarray]:
-    requests = {}
+    requests: dict[str, np.ndarray] = {}
     for name, probe in source.items():
         for signature in signatures:
-            requests[f"{name}/{signature}/z"] = probe.z
-            if signature == "sample":
-                requests[f"{name}/{signature}/seed"] = probe.seed
+            given = probe.inputs | ({"seed": probe.seed} if signature == "sample" else {})
+            requests |= {f"{name}/{signature}/{key}": value for key, value in given.items()}
     with tempfile.TemporaryDirectory() as scratch:
         asked, answered = Path(scratch, "probes.npz"), Path(scratch, "answers.npz")
         np.savez(asked, allow_pickle=False, **requests)
@@ -110,28 +142,33 @@ def _answers(form: str, folder: Path, signatures: tuple[str, ...], source: dict[
             return dict(arrays)
 
 
-def _allowance(mean: np.ndarray, probe: Probe) -> np.ndarray:
-    """Return the unit of rounding, [B, H, W, C]: relative where values exceed 1, and in proportion to the latents."""
-    return probe.scale * np.maximum(1, np.abs(mean))
+def _unit(probe: Probe) -> np.ndarray:
+    """Return what is allowed in tolerances, [B, H, W, C]: relative where values exceed 1, and what noise that moves by rounding does."""
+    return np.maximum(np.maximum(1, np.abs(probe.mean)), probe.mean_moves / TOLERANCE)
+
+
+def _drawn_apart(x: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return how many drawn values differ by more than rounding, [B]."""
+    return np.sum(~(np.abs(x - other) <= TOLERANCE * np.maximum(1, np.abs(other))), axis=(1, 2, 3))
 
 
 def _mean_distance(mean: np.ndarray, probe: Probe) -> float:
-    return float(np.max(np.abs(mean - probe.mean) / _allowance(probe.mean, probe)))
+    return float(np.max(np.abs(mean - probe.mean) / _unit(probe)))
 
 
 def _draw_distance(x: np.ndarray, probe: Probe) -> float:
-    differ = ~(np.abs(x - probe.x) <= TOLERANCE * _allowance(probe.x, probe))
-    return float(max(np.sum(differ) - DRAWS_BY_CHANCE, 0) / differ.size)
+    differ = np.sum(np.maximum(_drawn_apart(x, probe.x) - probe.x_moves, 0))
+    return float(max(differ - DRAWS_BY_CHANCE, 0) / x.size)
 
 
 def _level_distance(levels: np.ndarray, probe: Probe) -> float:
     from_mean = np.abs(levels / 255 - np.clip(probe.mean, 0, 1))
-    return float(np.max(np.maximum(from_mean - 0.5 / 255, 0))) / probe.scale
+    return float(np.max(np.maximum(from_mean - 0.5 / 255, 0) / _unit(probe)))
 
 
 _OUTPUT = {"serving_default": "mean", "sample": "x", "png": "image_bytes"}
 _MEASURES = {
-    "mean": _Measure("largest |difference| / max(1, |mean|) / s", TOLERANCE, _mean_distance),
-    "x": _Measure(f"share of drawn values that differ, beyond {DRAWS_BY_CHANCE} of a batch", DRAW_TOLERANCE, _draw_distance),
-    "image_bytes": _Measure("largest distance from the mean beyond half a grey level, / s", TOLERANCE, _level_distance),
+    "mean": _Measure("largest |difference| / u", TOLERANCE, _mean_distance),
+    "x": _Measure(f"share of drawn values that differ, beyond r and {DRAWS_BY_CHANCE} of a batch", DRAW_TOLERANCE, _draw_distance),
+    "image_bytes": _Measure("largest distance from the mean beyond half a grey level, / u", TOLERANCE, _level_distance),
 }

@@ -46,8 +46,14 @@ def test_the_folder_holds_what_was_promised(exported: Path):
 def test_the_manifest_says_shapes_parity_and_provenance(exported: Path):
     manifest = json.loads((exported / "manifest.json").read_bytes())
     assert (manifest["schema_version"], manifest["name"], manifest["version"]) == (1, "digits", 1)
-    assert "where the likelihood is normal, means and draws may leave that range" in manifest["generator"].pop("values")
-    assert manifest["generator"] == {"latent_dim": 3, "image_shape": [8, 8, 1], "value_range": [0.0, 1.0], "noise": "z ~ N(0, I)"}
+    assert "a likelihood over all real numbers may leave that range, in means and draws" in manifest["generator"].pop("values")
+    assert manifest["generator"] == {
+        "latent_dim": 3,
+        "noise_layout": [{"name": "z", "size": 3}],
+        "image_shape": [8, 8, 1],
+        "value_range": [0.0, 1.0],
+        "noise": "z ~ N(0, I)",
+    }
     z, seed = {"dtype": "float32", "shape": [-1, 3]}, {"dtype": "int32", "shape": [-1]}
     image, file = {"dtype": "float32", "shape": [-1, 8, 8, 1]}, {"dtype": "string", "shape": [-1]}
     assert manifest["signatures"] == {
@@ -85,7 +91,7 @@ def test_the_card_tells_what_the_manifest_holds(exported: Path):
     card = (exported / "MODEL_CARD.md").read_text()
     for text in ("# digits, version 1", "-123.45 +- 0.67 nats", "importance sampling", "8 x 8 x 1", "| onnx | `mean` |", "`model.onnx`"):
         assert text in card
-    assert "trained on values in [0, 1]; where the likelihood is normal, means and draws may leave that range" in card
+    assert "trained on values in [0, 1]; a likelihood over all real numbers may leave that range, in means and draws" in card
     assert "the same images, up to rounding" in card
     assert "{{" not in card
     assert "{%" not in card
@@ -276,7 +282,7 @@ def test_a_few_draws_on_the_other_side_of_a_threshold_are_rounding(monkeypatch: 
 
 @pytest.mark.parametrize(("differing", "size"), [(4, 980), (13, 9800), (980, 980)])
 def test_more_draws_than_chance_explains_are_no_rounding(monkeypatch: pytest.MonkeyPatch, differing: int, size: int):
-    share = rf"share of drawn values that differ, beyond 3 of a batch is {(differing - 3) / size:.6g} at one, above 0\.001"
+    share = rf"share of drawn values that differ, beyond r and 3 of a batch is {(differing - 3) / size:.6g} at one, above 0\.001"
     with pytest.raises(VerificationError, match=share):
         draw_parity(monkeypatch, differing, size)
 
@@ -285,7 +291,7 @@ def draw_parity(monkeypatch: pytest.MonkeyPatch, differing: int, size: int) -> f
     x = np.zeros([1, 1, size, 1], np.float32)
     answer = np.where(np.arange(size)[:, None] < differing, np.float32(1 / 255), x)
     monkeypatch.setattr(verification, "_answers", lambda *args: {"engine/one/sample/x": answer})
-    return verify("saved_model", Path(), ("sample",), {"one": Probe(1.0, x, x, x, x)})["x"].largest
+    return verify("saved_model", Path(), ("sample",), {"one": Probe({}, x, x, x, np.zeros([1, 1, 1, 1]), np.zeros(1))})["x"].largest
 
 
 def test_weights_of_another_model_are_noticed(copy: Path, generator: Generator):
