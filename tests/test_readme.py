@@ -33,7 +33,7 @@ def test_every_link_of_the_documents_leads_somewhere_and_no_placeholder_is_left(
 
 
 def test_from_an_array_to_images_takes_at_most_five_lines():
-    (block,) = (block for block in blocks("python") if "vae.fit" in block and "vae.generate" in block)
+    block = next(block for block in blocks("python") if "vae.fit" in block and "vae.generate" in block)
     assert len([line for line in block.splitlines() if line.strip()]) <= 5
 
 
