@@ -5,7 +5,7 @@ from typing import final
 import tensorflow as tf
 import tf_keras as keras
 
-__all__ = ["LinearAnneal"]
+__all__ = ["LinearAnneal", "linear_rise"]
 
 
 @final
@@ -31,3 +31,18 @@ class LinearAnneal(keras.optimizers.schedules.LearningRateSchedule):
     def get_config(self) -> dict[str, float]:
         """Return the arguments."""
         return {"learning_rate": self.learning_rate, "steps": self.steps, "anneal": self.anneal}
+
+
+def linear_rise(step: tf.Tensor, steps: int, cycles: int = 1) -> tf.Tensor | float:
+    """Return min(1, step / steps), scalar float32: it rises from 0 and stays at 1.
+
+    Args:
+        step: the optimizer step, scalar.
+        steps: until 1 is reached; 0 to be there at once.
+        cycles: how often it rises; between two rises it stays at 1 for another `steps`.
+    """
+    if steps == 0:
+        return 1.0
+    step = tf.cast(step, tf.float32)
+    begun = tf.minimum(step // (2 * steps), cycles - 1)
+    return tf.minimum(1.0, (step - 2 * steps * begun) / steps)

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from vae_tf.errors import ConfigError
 
-__all__ = ["Draw", "Objective", "check_at_least", "check_samples"]
+__all__ = ["Draw", "Objective", "check_at_least", "check_choice", "check_samples"]
 
 _MOST_SAMPLES = 10_000
 
@@ -35,7 +35,7 @@ class Draw:
         log_q_path: () -> [S, B], the values of `log_q`; its gradient reaches the encoder through z alone, not through the parameters of q.
         kl_terms: () -> one [S, B, d] per stochastic layer, top first: log q - log p of each latent dimension given the layers above, or of
             the layer as a whole (d = 1) where it has no independent dimensions. Their sum is log_q - log_prior.
-        log_q_pairs: () -> [B, B, D], log q(z_id | x_j) of each latent dimension d, for the first sample of image i under the posterior of j.
+        log_q_pairs: () -> [B, B, D], log q(z_id | x_j) of each latent dimension d: the first sample of image i under the posterior of j.
         mean: () -> [B, D], E_q[z | x].
         prior_sample: () -> [B, D], z ~ p(z), other noise at each step.
         slope: () -> [S, B, D], the derivative of log w = log p(x | z) + log p(z) - log q(z | x) by z, with the parameters of q held.
@@ -94,6 +94,16 @@ def check_at_least(name: str, value: float, lower: float) -> None:
     """
     if not lower <= value < inf:
         raise ConfigError(f"`{name}` must be finite and at least {lower}, got {value}.")
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Refuse a word that is none of `choices`.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if value not in choices:
+        raise ConfigError(f"`{name}` must be {' or '.join(map(repr, choices))}, got {value!r}.")
 
 
 def check_samples(samples: int) -> None:
