@@ -47,6 +47,10 @@ class LinearGaussian:
         loc = (x - self.loc) @ w @ covariance / self.scale**2
         return tfd.MultivariateNormalTriL(tf.cast(loc, tf.float64), np.linalg.cholesky(covariance))
 
+    def rough_posterior(self, x: np.ndarray) -> tfd.Distribution:
+        """Independent dimensions about the exact means."""
+        return tfd.MultivariateNormalDiag(self.posterior(x).mean(), np.full([len(x), self.weights.shape[1]], 0.3))
+
     def draw(self, x: np.ndarray, q: tfd.Distribution, samples: int, seed: int = 0) -> Draw:
         """Samples of q, a normal with `loc` [B, D] and a linear operator `scale`, with all that an objective may ask, in the dtype of q.
 
@@ -72,11 +76,12 @@ class LinearGaussian:
             return terms[..., :1], terms[..., 1:]
 
         def slope() -> tf.Tensor:
+            at = tf.stop_gradient(z)  # another tensor: of z itself, distributions remember an inverse that no tape has seen
             with tf.GradientTape() as tape:
-                tape.watch(z)
-                log_prior, log_likelihood = joint(z)
-                log_weights = log_likelihood + log_prior - held.log_prob(z)
-            return tape.gradient(log_weights, z)
+                tape.watch(at)
+                log_prior, log_likelihood = joint(at)
+                log_weights = log_likelihood + log_prior - held.log_prob(at)
+            return tape.gradient(log_weights, at)
 
         log_prior, log_likelihood = joint(z)
         return Draw(
