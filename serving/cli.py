@@ -32,6 +32,16 @@ class _Path(click.Path):
         return super().convert(value, param, ctx)
 
 
+class _Numbers(click.ParamType):
+    name = "NUMBERS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[float]:
+        try:
+            return [int(part) if part.strip().lstrip("+-").isdecimal() else float(part) for part in value.split(",")]
+        except ValueError:
+            raise InvalidArgumentError(f"`label` must be a number, or numbers with commas between them, got {value!r}") from None
+
+
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Serve exported generators, or ask a server for images."""
@@ -54,18 +64,20 @@ def run(models: Path, host: str, port: int) -> None:
 @click.option("--model", required=True, help="Name of the model.")
 @click.option("--count", default=64, show_default=True, type=click.IntRange(1, _MOST_IMAGES), help="Number of images.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Equal seeds give equal images, up to rounding.")
+@click.option("--label", type=_Numbers(), help="For a model with labels: the number of a class, or the numbers of a vector as 0.5,1,0.")
 @click.option("--out", required=True, type=_Path(dir_okay=False, path_type=Path), help="PNG file for the grid of images.")
-def generate(url: str, model: str, count: int, seed: int, out: Path) -> None:
+def generate(url: str, model: str, count: int, seed: int, label: list[float] | None, out: Path) -> None:
     """Ask a server for images and write them as one grid."""
     from serving.client import Client
     from serving.files import write_whole
     from serving.images import encode_png, enlarge, grid
 
     with Client(url) as client:
-        images = client.generate(model, count, seed)
+        images = client.generate(model, count, seed, label)
     write_whole(out, encode_png(grid(enlarge(images))))
     _, height, width, channels = images.shape
-    click.echo(f"wrote {out}: {count} images {height}x{width}x{channels} of {model} from {url}, seed {seed}")
+    of_label = "" if label is None else f", label {','.join(map(str, label))}"
+    click.echo(f"wrote {out}: {count} images {height}x{width}x{channels} of {model} from {url}, seed {seed}{of_label}")
 
 
 @main.command("tf-serving")

@@ -9,10 +9,12 @@ from urllib.parse import quote
 
 import httpx
 import numpy as np
+from numpy.typing import ArrayLike
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from serving.description import Metadata, VersionStatus, read_metadata, read_status
 from serving.errors import DeadlineExceededError, InvalidArgumentError, NotFoundError, ServingError, UnavailableError, error_for, one_line
+from serving.labels import for_each, label_spec, rows_of
 
 __all__ = ["Client"]
 
@@ -82,31 +84,33 @@ class Client:
         """
         return self._ask("GET", _path(model, version) + "/metadata", read_metadata)
 
-    def decode(self, model: str, z: np.ndarray, version: int | None = None) -> np.ndarray:
-        """Turn latents into images: the mean of p(x | z).
+    def decode(self, model: str, z: np.ndarray, label: ArrayLike | None = None, version: int | None = None) -> np.ndarray:
+        """Turn noise into images: the mean of p(x | z).
 
         Args:
             model: Name of the model.
-            z: Latents [B, D].
+            z: Noise [B, D], N(0, I).
+            label: For a model with labels: one class for all rows, or one per row, int [B] or float [B, K].
             version: Version; by default the one that serves.
 
         Returns:
             float32 [B, H, W, C], the means of p(x | z).
 
         Raises:
-            ServingError: As the server answered; `InvalidArgumentError` for a `z` that the model does not take.
+            ServingError: As the server answered; `InvalidArgumentError` for a `z` or a `label` that the model does not take.
         """
-        pieces = self._predict(model, z, version, "serving_default", _read_images)
+        pieces = self._predict(model, z, label, version, "serving_default", _read_images)
         if len({images.shape[1:] for images in pieces}) > 1:
             raise ServingError(f"{self._url} answered with images of several shapes: was {model} replaced? Name its `version`")
         return np.concatenate(pieces)
 
-    def png(self, model: str, z: np.ndarray, version: int | None = None) -> list[bytes]:
-        """Turn latents into PNG files, 40 times smaller on the way than numbers.
+    def png(self, model: str, z: np.ndarray, label: ArrayLike | None = None, version: int | None = None) -> list[bytes]:
+        """Turn noise into PNG files, 40 times smaller on the way than numbers.
 
         Args:
             model: Name of the model.
-            z: Latents [B, D].
+            z: Noise [B, D], N(0, I).
+            label: As in `decode`.
             version: Version; by default the one that serves.
 
         Returns:
@@ -115,9 +119,9 @@ class Client:
         Raises:
             ServingError: As the server answered.
         """
-        return [file for files in self._predict(model, z, version, "png", _read_files) for file in files]
+        return [file for files in self._predict(model, z, label, version, "png", _read_files) for file in files]
 
-    def generate(self, model: str, count: int, seed: int, version: int | None = None) -> np.ndarray:
+    def generate(self, model: str, count: int, seed: int, label: ArrayLike | None = None, version: int | None = None) -> np.ndarray:
         """Generate images from noise drawn here: eps ~ N(0, I).
 
         Equal seeds give equal images from every server of the same version, and the images of one call are of one version.
@@ -126,37 +130,57 @@ class Client:
             model: Name of the model.
             count: Number of images.
             seed: Seed of the noise, at least 0.
+            label: For a model with labels: one for all images, an int or K numbers, or one for each, [count] or [count, K]. It must be
+                given: a server says what a label looks like, and not how many classes there are.
             version: Version; by default the one that serves.
 
         Returns:
             float32 [count, H, W, C], the means of p(x | z).
 
         Raises:
-            ServingError: As the server answered.
+            ServingError: As the server answered; `InvalidArgumentError` for a `label` that is missing, too many or of another shape.
         """
         if count < 1 or seed < 0:
             raise InvalidArgumentError(f"`count` must be at least 1 and `seed` at least 0, got {count} and {seed}")
         metadata = self.metadata(model, version)
         try:
             eps = np.random.default_rng(seed).standard_normal((count, _latent_dim(metadata)), dtype=np.float32)
-            return self.decode(model, eps, metadata.version)
+            return self.decode(model, eps, for_each(count, label, label_spec(model, metadata, label)), metadata.version)
         except NotFoundError:
             if version is not None:
                 raise
         # The version was replaced between two requests: the one that replaced it answers.
-        return self.generate(model, count, seed, self.metadata(model).version)
+        return self.generate(model, count, seed, label, self.metadata(model).version)
 
-    def _predict(self, model: str, z: np.ndarray, version: int | None, signature_name: str, read: Callable[[Any], Answer]) -> list[Answer]:
+    def _predict(
+        self,
+        model: str,
+        z: np.ndarray,
+        label: ArrayLike | None,
+        version: int | None,
+        signature_name: str,
+        read: Callable[[Any], Answer],
+    ) -> list[Answer]:
         z = np.asarray(z, np.float32)
         if z.ndim != 2 or not len(z):
             raise InvalidArgumentError(f"`z` must have shape [batch, latent] with at least one row, got {list(z.shape)}")
+        instances = rows_of(z, label)
         path = _path(model, version) + ":predict"
 
-        def ask(rows: np.ndarray) -> Answer:
-            body = json.dumps({"signature_name": signature_name, "instances": rows.tolist()})
+        def ask(rows: list[Any]) -> Answer:
+            body = json.dumps({"signature_name": signature_name, "instances": rows})
             return self._ask("POST", path, lambda answer: read(_counted(answer["predictions"], len(rows))), body)
 
-        return [ask(z[start : start + _ROWS_PER_REQUEST]) for start in range(0, len(z), _ROWS_PER_REQUEST)]
+        try:
+            return [ask(instances[start : start + _ROWS_PER_REQUEST]) for start in range(0, len(z), _ROWS_PER_REQUEST)]
+        except InvalidArgumentError as refusal:
+            # A server words a label that is missing, or one too many, as a mistake in the JSON.
+            try:
+                metadata = self.metadata(model, version)
+            except ServingError:
+                raise refusal from None
+            label_spec(model, metadata, label)
+            raise
 
     def _ask(self, method: str, path: str, read: Callable[[Any], Answer], body: str | None = None) -> Answer:
         response = self._retrying(self._send, method, path, body)

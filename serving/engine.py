@@ -19,7 +19,8 @@ class Engine:
     """One exported version, checked, loaded and warm.
 
     It holds two of the manifest's signatures: `serving_default` (z [B, D] -> mean [B, H, W, C]), which is model.onnx itself,
-    and `png` (z [B, D] -> image_bytes [B]), which encodes that mean. `run` may be called from several threads at once.
+    and `png` (z [B, D] -> image_bytes [B]), which encodes that mean; where images have labels, both take a `label` per row besides.
+    `run` may be called from several threads at once.
 
     Args:
         folder: MODELS/<name>/<version>.
@@ -53,52 +54,57 @@ class Engine:
 
         Args:
             signature_name: A key of `signatures`.
-            inputs: `z`, float32 [B, D], finite, B >= 1.
+            inputs: `z`, float32 [B, D], finite, B >= 1; and `label`, int32 [B] or finite float32 [B, K], where the model has one.
 
         Returns:
             `mean`, float32 [B, H, W, C], or `image_bytes`, PNG files as bytes objects [B].
 
         Raises:
-            InvalidArgumentError: `z` has another shape, holds NaN or infinities, or is so large that the mean does.
+            InvalidArgumentError: An input has another shape, holds NaN or infinities, or is so large that the mean does; or a label is
+                no class.
         """
-        z = inputs["z"]
-        self._check(z)
-        mean = self._mean(z)
+        self._check(inputs)
+        mean = self._mean(inputs)
         finite = np.isfinite(mean).all(axis=(1, 2, 3))
         if not finite.all():
             row = int(np.argmin(finite))
-            raise InvalidArgumentError(
-                f"`z` is too large for this model, its mean is not finite: in row {row} it reaches {np.abs(z[row]).max():g}"
-            )
+            size, name = max((np.abs(value[row]).max(), name) for name, value in inputs.items() if value.dtype == np.float32)
+            raise InvalidArgumentError(f"`{name}` is too large for this model, its mean is not finite: in row {row} it reaches {size:g}")
         if signature_name == "png":
             return {"image_bytes": np.array([encode_png(image) for image in mean], dtype=object)}
         return {"mean": mean}
 
-    def _mean(self, z: np.ndarray) -> np.ndarray:
-        (mean,) = self._session.run(["mean"], {"z": z})
+    def _mean(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        (mean,) = self._session.run(["mean"], dict(inputs))
         return mean
 
-    def _check(self, z: np.ndarray) -> None:
-        latent_dim = self._manifest.generator.latent_dim
-        if z.ndim != 2 or z.shape[1] != latent_dim or not len(z):
-            raise InvalidArgumentError(f"`z` must have shape [batch, {latent_dim}] with at least one row, got {list(z.shape)}")
-        if not np.isfinite(z).all():
-            row, column = np.argwhere(~np.isfinite(z))[0]
-            raise InvalidArgumentError(f"`z` must be finite, got {z[row, column]} in row {row}, column {column}")
+    def _check(self, inputs: Mapping[str, np.ndarray]) -> None:
+        rows = inputs["z"].shape[:1]
+        for name, spec in self._manifest.generator.inputs.items():
+            value, shape = inputs[name], spec.shape[1:]
+            if value.shape != (*rows, *shape) or not value.size:
+                rule = "at least one row" if name == "z" else "one row per row of `z`"
+                raise InvalidArgumentError(f"`{name}` must have shape {_batch_of(shape)} with {rule}, got {list(value.shape)}")
+            if not np.isfinite(value).all():
+                row, column = np.argwhere(~np.isfinite(value))[0]
+                raise InvalidArgumentError(f"`{name}` must be finite, got {value[row, column]} in row {row}, column {column}")
+        label = self._manifest.generator.label
+        if label and label.kind == "class":
+            _check_classes(inputs["label"], label.size)
 
     def _warm_up(self, folder: Path) -> None:
         """Answer one request per signature: the first costs most, and a graph that cannot answer must not go live."""
         generator = self._manifest.generator
-        z = np.zeros((1, generator.latent_dim), np.float32)
+        zeros = {name: np.zeros((1, *spec.shape[1:]), spec.dtype) for name, spec in generator.inputs.items()}
         try:
-            mean = self._mean(z)
+            mean = self._mean(zeros)
         except Exception as error:  # ONNX Runtime's errors share no base class
             raise BrokenVersionError(f"model.onnx in {folder} cannot answer a first request: {one_line(error)}") from None
         if mean.dtype != np.float32 or mean.shape[1:] != generator.image_shape or not np.isfinite(mean).all():
             expected, got = list(generator.image_shape), f"{mean.dtype} {list(mean.shape[1:])}"
             raise BrokenVersionError(f"model.onnx in {folder} must give finite float32 images {expected}, gave {got}")
         for name in self.signatures.keys() - {"serving_default"}:
-            self.run(name, {"z": z})
+            self.run(name, zeros)
 
 
 def _signatures_held(folder: Path, manifest: Manifest) -> dict[str, Signature]:
@@ -122,7 +128,18 @@ def _signatures_held(folder: Path, manifest: Manifest) -> dict[str, Signature]:
 def _expected(name: str, generator: Generator) -> Signature:
     mean = TensorSpec(dtype="float32", shape=(-1, *generator.image_shape))
     outputs = {"serving_default": {"mean": mean}, "png": {"image_bytes": TensorSpec(dtype="string", shape=(-1,))}}
-    return Signature(inputs={"z": TensorSpec(dtype="float32", shape=(-1, generator.latent_dim))}, outputs=outputs[name])
+    return Signature(inputs=generator.inputs, outputs=outputs[name])
+
+
+def _batch_of(shape: tuple[int, ...]) -> str:
+    return f"[{', '.join(['batch', *map(str, shape)])}]"
+
+
+def _check_classes(label: np.ndarray, count: int) -> None:
+    known = (label >= 0) & (label < count)
+    if not known.all():
+        row = int(np.argmin(known))
+        raise InvalidArgumentError(f"`label` must be a class from 0 to {count - 1}, got {label[row]} in row {row}")
 
 
 def _open(path: Path) -> onnxruntime.InferenceSession:

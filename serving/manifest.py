@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, 
 
 from serving.errors import BrokenVersionError
 
-__all__ = ["File", "Format", "Generator", "Manifest", "Signature", "TensorSpec", "check_files", "read_manifest"]
+__all__ = ["File", "Format", "Generator", "Label", "Manifest", "Signature", "TensorSpec", "check_files", "read_manifest"]
 
 
 class _Frozen(BaseModel):
@@ -38,13 +38,33 @@ class Signature(_Frozen):
 
 
 @final
+class Label(_Frozen):
+    """What a label is: a class from 0 to size - 1, int32 [B], or a vector of `size` numbers, float32 [B, size]."""
+
+    kind: Literal["class", "vector"]
+    size: PositiveInt
+
+    @property
+    def spec(self) -> TensorSpec:
+        """The input that takes it."""
+        return TensorSpec(dtype="int32", shape=(-1,)) if self.kind == "class" else TensorSpec(dtype="float32", shape=(-1, self.size))
+
+
+@final
 class Generator(_Frozen):
-    """The generator: noise [B, latent_dim] to images [B, H, W, C] in `value_range`."""
+    """The generator: noise [B, latent_dim], and a label per row where there is one, to images [B, H, W, C] in `value_range`."""
 
     latent_dim: PositiveInt
+    label: Label | None = None
     image_shape: tuple[PositiveInt, PositiveInt, PositiveInt]
     value_range: tuple[float, float]
     noise: str
+
+    @property
+    def inputs(self) -> dict[str, TensorSpec]:
+        """What an image is made of, by name."""
+        z = {"z": TensorSpec(dtype="float32", shape=(-1, self.latent_dim))}
+        return z if self.label is None else z | {"label": self.label.spec}
 
 
 @final

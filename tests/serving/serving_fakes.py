@@ -39,20 +39,35 @@ def running(app: Starlette) -> Iterator[InProcess]:
         yield InProcess(app, portal)
 
 
-def decoder(latent_dim: int, image_shape: tuple[int, int, int], bias: float, activation: str = "Sigmoid") -> bytes:
-    """Build mean = reshape(activation(z W + bias)) as an ONNX graph."""
+def decoder(
+    latent_dim: int, image_shape: tuple[int, int, int], bias: float, activation: str = "Sigmoid", label: dict | None = None
+) -> bytes:
+    """Build mean = reshape(activation(z W + bias + y)) as an ONNX graph; y is the number of the class, or the sum of a vector."""
     pixels = int(np.prod(image_shape))
     weights = np.random.default_rng(0).standard_normal((latent_dim, pixels)).astype(np.float32)
     constants = {"W": weights, "b": np.full(pixels, bias, np.float32), "shape": np.array([-1, *image_shape], np.int64)}
     nodes = [
-        helper.make_node("Gemm", ["z", "W", "b"], ["logits"]),
+        helper.make_node("Gemm", ["z", "W", "b"], ["of_z" if label else "logits"]),
         helper.make_node(activation, ["logits"], ["flat"]),
         helper.make_node("Reshape", ["flat", "shape"], ["mean"]),
     ]
+    inputs = [helper.make_tensor_value_info("z", TensorProto.FLOAT, ["batch", latent_dim])]
+    if label and label["kind"] == "class":
+        inputs.append(helper.make_tensor_value_info("label", TensorProto.INT32, ["batch"]))
+        constants["column"] = np.array([-1, 1], np.int64)
+        nodes[1:1] = [
+            helper.make_node("Cast", ["label"], ["number"], to=TensorProto.FLOAT),
+            helper.make_node("Reshape", ["number", "column"], ["y"]),
+            helper.make_node("Add", ["of_z", "y"], ["logits"]),
+        ]
+    elif label:
+        inputs.append(helper.make_tensor_value_info("label", TensorProto.FLOAT, ["batch", label["size"]]))
+        constants["last"] = np.array([1], np.int64)
+        nodes[1:1] = [helper.make_node("ReduceSum", ["label", "last"], ["y"]), helper.make_node("Add", ["of_z", "y"], ["logits"])]
     graph = helper.make_graph(
         nodes,
         "decoder",
-        [helper.make_tensor_value_info("z", TensorProto.FLOAT, ["batch", latent_dim])],
+        inputs,
         [helper.make_tensor_value_info("mean", TensorProto.FLOAT, ["batch", *image_shape])],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
@@ -70,11 +85,14 @@ def write_version(
     image_shape: tuple[int, int, int] = (28, 28, 1),
     bias: float = 0.0,
     model: bytes | None = None,
+    label: dict | None = None,
 ) -> Path:
     """Write root/name/version as `export` does: elsewhere first, then renamed into place."""
-    z = {"z": {"dtype": "float32", "shape": [-1, latent_dim]}}
+    z: dict = {"z": {"dtype": "float32", "shape": [-1, latent_dim]}}
+    if label:
+        z["label"] = {"dtype": "int32", "shape": [-1]} if label["kind"] == "class" else {"dtype": "float32", "shape": [-1, label["size"]]}
     files = {
-        "model.onnx": decoder(latent_dim, image_shape, bias) if model is None else model,
+        "model.onnx": decoder(latent_dim, image_shape, bias, label=label) if model is None else model,
         "saved_model.pb": b"a graph for another server",
         "variables/variables.index": b"weights",
     }
@@ -83,7 +101,8 @@ def write_version(
         "name": name,
         "version": version,
         "created": "2026-11-21T01:00:00+00:00",
-        "generator": {"latent_dim": latent_dim, "image_shape": image_shape, "value_range": [0.0, 1.0], "noise": "z ~ N(0, I)"},
+        "generator": {"latent_dim": latent_dim, "image_shape": image_shape, "value_range": [0.0, 1.0], "noise": "z ~ N(0, I)"}
+        | ({"noise_layout": [{"name": "z", "size": latent_dim}], "label": label} if label else {}),  # an older manifest has neither
         "signatures": {
             "serving_default": {"inputs": z, "outputs": {"mean": {"dtype": "float32", "shape": [-1, *image_shape]}}},
             "sample": {

@@ -150,6 +150,11 @@ def lead_outside(folder: Path) -> None:
             "must be z float32 [-1, 2] -> image_bytes string [-1], got z float32 [-1, 2] -> file string [-1]",
         ),
         (lambda folder: edit_manifest(folder, "files", value={}), "has no checksum of model.onnx"),
+        (
+            lambda folder: edit_manifest(folder, "generator", "label", value={"kind": "class", "size": 10}),
+            "must be z float32 [-1, 2], label int32 [-1] -> mean float32 [-1, 28, 28, 1], got z float32 [-1, 2] -> mean",
+        ),
+        (lambda folder: edit_manifest(folder, "generator", "label", value={"kind": "word", "size": 10}), "`generator.label.kind`: Input"),
         (flip_a_bit, "the checksum of"),
         (cut_weights, "holds 3 bytes, its manifest says 7"),
         (lambda folder: (folder / "saved_model.pb").unlink(), "cannot be read"),
@@ -177,6 +182,7 @@ def test_a_broken_version_is_reported_and_the_old_one_keeps_serving(models_root,
         (decoder(3, (28, 28, 1), 0.0), "cannot answer a first request"),
         (decoder(2, (4, 4, 1), 0.0), "must give finite float32 images [28, 28, 1], gave float32 [4, 4, 1]"),
         (decoder(2, (28, 28, 1), float("nan")), "must give finite float32 images"),
+        (decoder(2, (28, 28, 1), 0.0, label={"kind": "class", "size": 10}), "cannot answer a first request"),
     ],
 )
 def test_a_graph_that_cannot_answer_is_refused(models_root, model, message):
