@@ -57,7 +57,7 @@ class LinearGaussian:
         The noise is numpy's, so that it is the same in every mode of execution. Two layers of latents: the first dimension, and the rest.
         """
         size = x.shape[0], self.weights.shape[1]
-        eps, eps_prior = (np.random.default_rng([seed, i]).normal(size=shape) for i, shape in enumerate([(samples, *size), size]))
+        eps, eps_prior = (np.random.default_rng([99, seed, i]).normal(size=shape) for i, shape in enumerate([(samples, *size), size]))
         z = q.loc + q.scale.matvec(tf.cast(eps, q.dtype))
         held = tfd.MultivariateNormalTriL(tf.stop_gradient(q.loc), tf.stop_gradient(q.scale.to_dense()))
         marginal = tfd.Normal(q.loc, q.stddev())
