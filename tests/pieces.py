@@ -40,6 +40,7 @@ OPTIONS = {
         "normal-learned-scale": {},
         "normal-pixel-scale": {},
         "laplace": {},
+        "laplace-learned-scale": {},
         "beta": {},
         "categorical": {},
         "discretized-logistic": {},
@@ -48,6 +49,12 @@ OPTIONS = {
     "objective": {
         "elbo": {},
         "iwae": {"samples": 3},
+        "controlled-capacity": {},
+        "free-bits": {},
+        "renyi": {"samples": 2},
+        "beta-tcvae": {},
+        "info-vae": {},
+        "dip-vae": {},
     },
     "condition": {"classes": {}, "vector": {}},
 }

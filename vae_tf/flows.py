@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from vae_tf.chain import Chain
 from vae_tf.errors import ConfigError
 
 __all__ = ["CouplingFlow", "Flow", "InverseAutoregressiveFlow"]
@@ -90,8 +91,8 @@ class CouplingFlow(Flow):
         """Return two hidden layers, and shift and log scale of the second half: zero at first, so that the flow starts as the identity."""
         kept = latent_dim // 2
         last = keras.layers.Dense(2 * (latent_dim - kept), kernel_initializer="zeros")
-        network = keras.Sequential([keras.layers.Dense(hidden, "relu"), keras.layers.Dense(hidden, "relu"), last])
-        network.build([None, kept + context_size])
+        network = Chain([keras.layers.Dense(hidden, "relu"), keras.layers.Dense(hidden, "relu"), last])
+        network(tf.zeros([1, kept + context_size]))  # makes the weights
         return network
 
     def push_layer(self, network: keras.layers.Layer, eps: tf.Tensor, context: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
