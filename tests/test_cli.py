@@ -11,6 +11,7 @@ import tensorflow as tf
 from click.testing import CliRunner
 from PIL import Image
 
+from vae_tf import plots
 from vae_tf.cli import main
 from vae_tf.run import load
 
@@ -50,6 +51,76 @@ def test_evaluate_report_and_sample(run, tmp_path):
     out = tmp_path / "samples.png"
     assert invoke("sample", run, "--count", 4, "--seed", 3, "--out", out).exit_code == 0
     assert np.asarray(Image.open(out)).std() > 0
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory):
+    """A run whose model is given the class, and one whose model is given a vector of two numbers."""
+    folder = tmp_path_factory.mktemp("labelled")
+    assert invoke("train", "digits", "--run", folder / "classes", *TINY, "--set=model.condition=classes").exit_code == 0
+    x, y = np.random.default_rng(0).random((40, 4, 4)), np.random.default_rng(1).random((40, 2))
+    np.savez(folder / "images.npz", x=x, y=y)
+    sets = [f"--set=data.source=npz:{folder}/images.npz", "--set=model.likelihood=normal", "--set=training.batch_size=8"]
+    done = invoke("train", "digits", "--run", folder / "vector", *TINY, *sets, "--set=model.condition=vector")
+    assert done.exit_code == 0, done.output
+    return folder
+
+
+def test_sample_draws_the_class_that_is_asked_for_or_all_in_turn(labelled, tmp_path):
+    vae = load(labelled / "classes").vae
+    for option, labels, columns, said in (
+        ([], np.arange(20) % 10, 10, "20 images, seed 3, one class in each column."),
+        (["--label", "7"], 7, None, "20 images, seed 3, label 7."),
+    ):
+        done = invoke("sample", labelled / "classes", "--count", 20, "--seed", 3, *option, "--out", tmp_path / "a.png")
+        assert said in done.stdout, done.output
+        expected = plots.image_grid(vae.generate(20, 3, labels), columns)
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png")), expected[..., 0])
+
+
+def test_sample_reads_a_vector(labelled, tmp_path):
+    vae = load(labelled / "vector").vae
+    assert invoke("sample", labelled / "vector", "--count", 4, "--label", "0.5,-1", "--out", tmp_path / "a.png").exit_code == 0
+    expected = plots.image_grid(vae.generate(4, 0, np.array([0.5, -1], np.float32)))
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png")), expected[..., 0])
+
+
+@pytest.mark.parametrize("kind", ["classes", "vector"])
+def test_a_conditional_run_is_evaluated_and_reported(labelled, kind):
+    done = invoke("evaluate", labelled / kind, "--samples", 3)
+    assert done.exit_code == 0, done.output
+    assert "given the label y of each: log p(x | y)" in done.stdout
+    assert invoke("report", labelled / kind).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("run_name", "label", "message"),
+    [
+        ("classes", "10", "`label` must be a class from 0 to 9, or its name (['0', '1', "),
+        ("classes", "-1", "`label` must be a class from 0 to 9"),
+        ("classes", "seven", "got 'seven'."),
+        ("classes", "", "got ''."),
+        ("vector", None, "`label` must be given, 2 numbers with commas between them: labels are vectors."),
+        ("vector", "1", "`label` must be 2 finite numbers with commas between them, got '1'."),
+        ("vector", "1,nan", "`label` must be 2 finite numbers"),
+        ("vector", "a,b", "`label` must be 2 finite numbers"),
+    ],
+)
+def test_a_label_that_is_none_gets_one_line(labelled, tmp_path, run_name, label, message):
+    option = [] if label is None else ["--label", label]
+    done = invoke("sample", labelled / run_name, *option, "--out", tmp_path / "a.png")
+    assert done.exit_code == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+    assert not (tmp_path / "a.png").exists()
+
+
+def test_a_label_for_a_model_without_labels_is_refused(run, tmp_path):
+    done = invoke("sample", run, "--label", "7", "--out", tmp_path / "a.png")
+    assert done.exit_code == 2
+    assert "`label` must be left out" in done.stderr
+    assert "was trained without labels; got '7'" in done.stderr
 
 
 @pytest.fixture

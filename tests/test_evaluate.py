@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_probability as tfp
 import tf_keras as keras
 from oracle import LinearGaussian
 
@@ -14,6 +15,7 @@ from vae_tf import (
     ConfigError,
     DataError,
     DiagonalNormal,
+    Elbo,
     FullNormal,
     Generator,
     MLPDecoder,
@@ -21,9 +23,13 @@ from vae_tf import (
     Normal,
     StandardNormal,
 )
+from vae_tf.build import build_model
+from vae_tf.config import Config
 from vae_tf.evaluate import Estimate, evaluate, log_weights
-from vae_tf.latents import active_units, kl_per_dimension, posterior_moments
+from vae_tf.generator import noise
+from vae_tf.latents import active_units, kl_per_dimension, posterior_moments, prior_draws, prior_moments
 
+tfd = tfp.distributions
 D = 2
 ORACLE = LinearGaussian.random(values=6, latent_dim=D)
 
@@ -181,3 +187,121 @@ def test_a_density_has_no_bits_per_dimension(linear):
 def test_refuses(options, x, error, message):
     with pytest.raises(error, match=message):
         evaluate(tiny_bernoulli(), x, verbose=False, **options)
+
+
+def built(posterior="diagonal-normal", prior="standard-normal", latent_dim=2, condition=None):
+    body = {"name": "mlp", "hidden": [8]}
+    model = {"latent_dim": latent_dim, "encoder": body, "decoder": body, "posterior": posterior, "prior": prior, "condition": condition}
+    keras.utils.set_random_seed(1)
+    vae = build_model(Config.from_dict({"data": {"source": "digits"}, "model": model}), (6, 5, 1), 2, label_size=3)
+    vae.compile(objective=Elbo(gradient="total"))
+    return vae
+
+
+LAYERS = {"name": "top-down", "top": {"name": "vampprior", "components": 4}, "hidden": [4]}
+MODELS = {
+    "flow": {"posterior": {"name": "iaf", "hidden": 8}, "prior": {"name": "coupling-flow", "hidden": 8}},
+    "mixture": {"posterior": "full-normal", "prior": {"name": "mixture", "components": 3}},
+    "vampprior": {"prior": {"name": "vampprior", "components": 3}},
+    "layers": {"posterior": {"name": "ladder", "hidden": [4]}, "prior": LAYERS, "latent_dim": [1, 2]},
+    "classes": {"condition": "classes", "prior": "conditional-normal"},
+    "vector": {"condition": "vector", "prior": "conditional-normal"},
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_any_prior_and_posterior_is_evaluated(binary_images, name):
+    vae = built(**MODELS[name])
+    if name == "mixture":  # whose posterior is too narrow to reach all components before it is trained
+        kernel, _ = vae.posterior.parameters.get_weights()
+        vae.posterior.parameters.set_weights([0 * kernel, np.array([0, 0, 2.5, 0, 2.5])])
+    label = {"classes": np.arange(40) % 3, "vector": np.random.default_rng(0).random((40, 3), np.float32)}.get(name)
+    evaluation = evaluate(vae, binary_images, label, samples=2000, verbose=False)
+    assert len(evaluation.kl_per_dimension) == vae.prior.latent_dim
+    assert np.isfinite(evaluation.kl_per_dimension).all()
+    both, error = (evaluation.log_likelihood, evaluation.log_likelihood_prior), evaluation.log_likelihood.standard_error
+    assert both[0].value == pytest.approx(both[1].value, abs=error), "an untrained model is near enough to its prior for both to agree"
+    assert ("log p(x | y)" in both[0].method) == ("log p(x | y)" in both[1].method) == (label is not None)
+
+
+def test_the_moments_of_the_prior_are_exact_where_it_is_standard_and_else_those_of_its_draws():
+    mean, stddev = prior_moments(built().generator)
+    assert (mean.tolist(), stddev.tolist()) == ([0, 0], [1, 1])
+    vae = built(prior={"name": "mixture", "components": 2})
+    vae.prior.loc.assign([[3.0, 1.0], [-3.0, 1.0]])
+    mean, stddev = prior_moments(vae.generator)
+    np.testing.assert_allclose(mean, [0, 1], atol=0.1)
+    np.testing.assert_allclose(stddev, [10**0.5, 1], rtol=0.03)  # variance 3^2 + 1
+
+
+@pytest.mark.parametrize("condition", ["classes", "vector"])
+def test_the_moments_of_a_prior_that_knows_the_label_are_those_of_each_label(condition):
+    vae = built(condition=condition, prior="conditional-normal")
+    label = np.array([2, 0, 2]) if condition == "classes" else np.eye(3, dtype=np.float32)[[2, 0, 2]]
+    mean, stddev = prior_moments(vae.generator, label)
+    expected = vae.prior.from_noise(tf.zeros([3, 2]), vae.condition(tf.constant(label))).numpy()
+    np.testing.assert_allclose(mean, expected, atol=0.15)
+    assert (stddev > 0).all()
+    np.testing.assert_array_equal(mean[0], mean[2])
+    assert not np.allclose(mean[0], mean[1])
+
+
+def test_the_kl_per_dimension_is_that_of_normals():
+    q, p = tfd.Normal([[1.0, 2.0], [0.0, -1.0]], [[0.5, 1.0], [2.0, 3.0]]), tfd.Normal([0.0, 1.0], [1.0, 2.0])
+    got = kl_per_dimension(q.loc.numpy(), q.scale.numpy(), p.loc.numpy(), p.scale.numpy())
+    np.testing.assert_allclose(got, tfd.kl_divergence(q, p).numpy().mean(0), rtol=1e-5)
+
+
+def test_draws_of_the_prior_are_given_the_label_and_fixed():
+    vae = built(condition="classes", prior="conditional-normal")
+    draws = prior_draws(vae.generator, np.array([0, 1]), 5)
+    assert draws.shape == (5, 2, 2)
+    np.testing.assert_array_equal(draws, prior_draws(vae.generator, np.array([0, 1]), 5))
+    for k in (0, 1):
+        eps = noise(5, 2, 0)
+        expected = vae.prior.from_noise(tf.constant(eps), vae.condition(tf.fill([5], k)))
+        np.testing.assert_allclose(draws[:, k], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("condition", ["classes", "vector"])
+def test_the_label_of_an_image_stays_with_it_however_the_work_is_cut(binary_images, condition, monkeypatch):
+    vae = built(condition=condition)
+    label = np.arange(40) % 3 if condition == "classes" else 8 * np.random.default_rng(0).random((40, 3), np.float32)
+    whole = posterior_moments(vae, binary_images, label)
+    alone = [posterior_moments(vae, binary_images[i : i + 1], label[i : i + 1]) for i in range(40)]
+    np.testing.assert_allclose(whole[0], np.concatenate([mean for mean, _ in alone]), rtol=1e-4, atol=1e-6)
+    monkeypatch.setattr("vae_tf.evaluate._ROWS", 60)
+    few, many = (log_weights(vae, binary_images, label, samples=s, seed=s).log_likelihood for s in (900, 1000))
+    shifted = log_weights(vae, binary_images, np.roll(label, 1, 0), samples=900).log_likelihood
+    assert np.abs(few - many).mean() < 0.2 * np.abs(few - shifted).mean()
+
+
+def test_rows_that_need_much_memory_are_worked_on_in_smaller_shares(binary_images, monkeypatch):
+    """A component of a mixture prior makes one more value of each latent of each row: the largest tensor stays below the bound."""
+    vae, rows = built(prior={"name": "mixture", "components": 500}), []
+    log_prob = type(vae.prior).log_prob
+
+    def counted(prior, z, condition=None):
+        rows.append(int(np.prod(z.shape[:-1])))
+        return log_prob(prior, z, condition)
+
+    monkeypatch.setattr(type(vae.prior), "log_prob", counted)
+    monkeypatch.setattr("vae_tf.evaluate._LARGEST", 100_000)
+    weights = log_weights(vae, binary_images, samples=150)
+    assert np.isfinite(weights.log_likelihood).all()
+    assert rows[-1] * 500 * 2 <= 100_000 < rows[0] * 500 * 2
+
+
+@pytest.mark.parametrize(
+    ("condition", "label", "error", "message"),
+    [
+        (None, np.zeros(40, int), ConfigError, "`label` must be left out: images have none"),
+        ("classes", None, ConfigError, "`label` must be given: images have one"),
+        ("classes", np.zeros(39, int), DataError, "`label` must be one for each of the 40 images, got 39"),
+        ("classes", np.full(40, 3), DataError, "`y` must hold classes from 0 to 2, got 3 to 3"),
+        ("vector", np.zeros((40, 2)), DataError, "one vector of 3 numbers per image"),
+    ],
+)
+def test_refuses_labels(binary_images, condition, label, error, message):
+    with pytest.raises(error, match=message):
+        evaluate(built(condition=condition), binary_images, label, verbose=False)

@@ -103,6 +103,7 @@ def test_the_map_shows_draws_where_the_prior_is_no_circle():
     assert (len(with_circles.patches), len(with_circles.collections)) == (2, 1)
     assert (len(with_draws.patches), len(with_draws.collections)) == (0, 2)
     np.testing.assert_array_equal(with_draws.collections[0].get_offsets(), np.full((5, 2), 7.0))
+    assert with_draws.get_xlim()[0] < 0
     assert with_draws.get_xlim()[1] > 7
 
 

@@ -14,6 +14,8 @@ from PIL import Image
 from vae_tf.config import Config
 from vae_tf.errors import RunError
 from vae_tf.evaluate import evaluate
+from vae_tf.latents import posterior_moments, prior_draws
+from vae_tf.model import VAE
 from vae_tf.pictures import manifold
 from vae_tf.report import write_report
 from vae_tf.run import EVALUATION, HISTORY
@@ -47,15 +49,16 @@ class Page(HTMLParser):
         self._heading = False
 
 
-def trained(folder, latent_dim=3, channels=1, labels=True):
+def trained(folder, latent_dim=3, channels=1, labels=True, vectors=False, data=None, **model):
     rng = np.random.default_rng(0)
     x = rng.random((60, 6, 5, channels)).astype(np.float32)
-    arrays = {"x": x, "y": rng.integers(0, 3, 60)} if labels else {"x": x}
+    y = rng.integers(0, 3, 60)
+    arrays = {"x": x, "y": np.eye(4)[y] / 3 if vectors else y} if labels else {"x": x}
     np.savez(folder / "images.npz", **arrays)
     body = {"name": "mlp", "hidden": [8]}
     values = {
-        "data": {"source": f"npz:{folder / 'images.npz'}"},
-        "model": {"latent_dim": latent_dim, "encoder": body, "decoder": body, "likelihood": "normal"},
+        "data": {"source": f"npz:{folder / 'images.npz'}", **(data or {})},
+        "model": {"latent_dim": latent_dim, "encoder": body, "decoder": body, "likelihood": "normal", **model},
         "training": {"epochs": 1, "batch_size": 16},
     }
     return train(Config.from_dict(values), folder / "run", verbose=0)
@@ -195,3 +198,73 @@ def test_a_damaged_run_is_refused_and_the_old_report_stays(tmp_path, name, conte
         write_report(run, run.images())
     assert (run.folder / "report.html").read_text() == "old"
     assert sorted(run.folder.iterdir()) == before
+
+
+LAYERS = {"name": "top-down", "top": {"name": "vampprior", "components": 3}, "hidden": [4]}
+
+
+def test_a_conditional_model_shows_a_row_of_samples_for_each_class(tmp_path):
+    run = trained(tmp_path, latent_dim=2, condition="classes", data={"corrupt": "mask", "corruption": 0.25})
+    evaluate(run.vae, *run.test_images(), samples=3, verbose=False).write(run.folder / EVALUATION)
+    page = Page(write_report(run, run.images()))
+    assert [title for title, _ in page.sections[1:]] == ALBUM + PLANE
+    samples = base64.b64decode(page.sections[3][1][0]["src"].partition(",")[2]).decode()
+    assert page.sections[3][1][0]["alt"] == "3 rows of 5 pairs of images from the prior: 0, 1, 2."
+    assert re.findall(r">([^<>]+)</text>", samples) == ["0", "1", "2"]
+    assert "<dt>condition</dt><dd>classes, 3</dd>" in page.text
+    assert "log p(x | y)" in page.text
+    assert "the encoder was trained on copies: mask, 0.25" in page.text
+    assert "given the label 0" in page.text
+
+
+def test_a_model_of_label_vectors_is_reported(tmp_path):
+    run = trained(tmp_path, latent_dim=2, vectors=True, condition="vector", prior="conditional-normal")
+    page = Page(write_report(run, run.images()))
+    assert [title for title, _ in page.sections[1:]] == ALBUM + PLANE
+    assert page.sections[3][1][0]["alt"].startswith("4 rows of 5 pairs of images from the prior: (0")
+    assert "coloured" not in page.text
+
+
+def test_interpolations_join_images_of_one_label_and_keep_it(tmp_path, monkeypatch):
+    run = trained(tmp_path, condition="classes")
+    images, seen = run.images(), []
+    decode = VAE.decode
+    monkeypatch.setattr(VAE, "decode", lambda vae, z, label=None: (seen.append((z, label)), decode(vae, z, label))[1])
+    write_report(run, images, tmp_path / "page.html")
+    (z, label) = next((z, label) for z, label in seen if label is not None and z.shape[0] == 9)
+    mean, _ = posterior_moments(run.vae, images.test.x, images.test.y)
+    for ends in (z[0], z[-1]):
+        for row, kept in zip(ends.numpy(), label):
+            nearest = np.argmin(((mean - row) ** 2).sum(-1))
+            assert images.test.y[nearest] == kept
+
+
+def test_a_model_of_layers_is_reported_with_the_size_of_each(tmp_path):
+    run = trained(tmp_path, latent_dim=[1, 2], posterior={"name": "ladder", "hidden": [4]}, prior=LAYERS)
+    page = Page(write_report(run, run.images()))
+    assert [title for title, _ in page.sections[1:]] == ALBUM
+    assert "<dt>latent dimensions</dt><dd>2 layers, 1 + 2</dd>" in page.text
+    assert "top-down (top vampprior (components 3), hidden [4])" in page.text
+    assert "The prior is not N(0, I)" in page.text
+
+
+@pytest.mark.parametrize(
+    ("latent_dim", "model"),
+    [
+        (2, {"prior": {"name": "vampprior", "components": 3}}),
+        ([1, 1], {"posterior": {"name": "hierarchical", "hidden": [4]}, "prior": LAYERS}),
+        (2, {"prior": {"name": "coupling-flow", "hidden": 4}, "posterior": {"name": "coupling-flow", "hidden": 4}}),
+    ],
+    ids=["vampprior", "layers", "flow"],
+)
+def test_the_plane_is_shown_where_the_prior_draws(tmp_path, latent_dim, model):
+    run = trained(tmp_path, latent_dim=latent_dim, **model)
+    page = Page(write_report(run, run.images()))
+    assert [title for title, _ in page.sections[1:]] == ALBUM + PLANE
+    assert "The grid is even over the range of prior draws" in page.text
+    assert "The grey points are draws from the prior" in page.text
+    assert "dotted circles" not in page.text
+    _, coordinates = manifold(run.vae)
+    draws = prior_draws(run.vae.generator)
+    np.testing.assert_allclose(coordinates[:, [0, -1]], np.quantile(draws, [0.02, 0.98], 0).T, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(np.diff(coordinates, 2), 0, atol=1e-4)

@@ -1,12 +1,14 @@
 """Claims about runs: complete folders, exact resumption, and nothing lost when something is wrong."""
 
 import csv
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ import tf_keras as keras
 
 from vae_tf.config import Config
 from vae_tf.errors import ConfigError, DataError, InterruptedRun, RunError
+from vae_tf.evaluate import log_weights
 from vae_tf.files import locked
 from vae_tf.history import COLUMNS
 from vae_tf.run import load
@@ -265,3 +268,95 @@ def test_a_log_of_a_long_training_is_short(capsys, tmp_path):
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
     assert 20 <= len(lines) <= 30
     assert lines[-1].startswith("epoch 60/60  loss ")
+
+
+CONDITIONAL = ["model.condition=classes", "model.prior=conditional-normal", "data.corrupt=mask", "data.corruption=0.25"]
+
+
+@pytest.fixture(scope="module")
+def conditional(tmp_path_factory):
+    """An uninterrupted run of a denoising model of labelled images."""
+    return train(config(epochs=15).override(CONDITIONAL), tmp_path_factory.mktemp("runs") / "run", verbose=0)
+
+
+def test_labels_reach_the_model(conditional):
+    x, y = conditional.test_images()
+    assert (conditional.data.label_size, conditional.data.label_names) == (10, tuple("0123456789"))
+    right, wrong = (log_weights(conditional.vae, x, label, samples=20).log_likelihood.mean() for label in (y, (y + 1) % 10))
+    assert right > wrong + 1
+
+
+def test_a_conditional_denoising_run_resumes_exactly(conditional, tmp_path, monkeypatch):
+    fit = keras.Model.fit
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.Model, "fit", lambda self, *a, callbacks, **k: fit(self, *a, callbacks=[*callbacks, StopAfter()], **k))
+        with pytest.raises(InterruptedRun):
+            train(config(epochs=15).override(CONDITIONAL), tmp_path / "run", verbose=0)
+    resumed = train(config(epochs=15).override(CONDITIONAL), tmp_path / "run", resume=True, verbose=0)
+    assert rows(resumed.folder) == rows(conditional.folder)
+    assert same_weights(resumed, conditional)
+    np.testing.assert_array_equal(load(resumed.folder).vae.generate(3, label=[1, 2, 3]), conditional.vae.generate(3, label=[1, 2, 3]))
+
+
+def test_changed_labels_are_noticed_where_the_model_has_seen_them(tmp_path):
+    x, y = np.random.default_rng(0).random((40, 4, 4, 1)).astype(np.float32), np.arange(40) % 2
+    sets = [f"data.source=npz:{tmp_path}/images.npz", "data.binarize=none", "model.likelihood=normal", "training.batch_size=8"]
+    np.savez(tmp_path / "images.npz", x=x, y=y)
+    plain = train(config().override(sets), tmp_path / "plain", verbose=0)
+    labelled = train(config().override([*sets, "model.condition=classes"]), tmp_path / "labelled", verbose=0)
+    np.savez(tmp_path / "images.npz", x=x, y=1 - y)
+    plain.images()
+    with pytest.raises(RunError, match="are not those of the run: fingerprint is"):
+        labelled.images()
+
+
+def test_a_run_folder_from_before_there_were_labels_loads_and_matches(copy):
+    """Its files lack the keys that came later."""
+    summary = json.loads((copy / "data.json").read_text())
+    assert (summary.pop("label_size"), summary.pop("label_names")) == (None, None)
+    (copy / "data.json").write_text(json.dumps(summary))
+    lines = (copy / "config.yaml").read_text().splitlines(keepends=True)
+    old = [line for line in lines if line.split(":")[0].strip() not in ("corrupt", "corruption", "condition")]
+    assert len(old) == len(lines) - 3
+    (copy / "config.yaml").write_text("".join(old))
+    assert len(load(copy).test_images()[0]) == 180
+    train(config(), copy, resume=True, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "condition", "error", "message"),
+    [
+        ({}, "classes", ConfigError, "`model.condition` needs images labelled by at least 2 classes, got None"),
+        ({"y_train": np.arange(20) % 3}, "classes", DataError, "needs a label for each image, and the test images of npz:.* have none"),
+        ({"y_train": np.arange(20) - 1, "y_test": np.arange(5)}, "classes", DataError, "`y` must hold classes from 0 to 18, got -1 to"),
+        ({"y_train": np.ones((20, 3)), "y_test": np.ones((5, 3))}, "classes", DataError, "`y` must hold one class number per image"),
+        ({"y_train": np.arange(20) % 3, "y_test": np.arange(5) % 3}, "vector", DataError, "`y` must hold one vector of 3 numbers"),
+    ],
+)
+def test_labels_that_do_not_fit_the_condition_are_refused_before_anything_is_written(arrays, condition, error, message, tmp_path):
+    images = {"x_train": np.zeros((20, 4, 4, 1), np.float32), "x_test": np.zeros((5, 4, 4, 1), np.float32)}
+    np.savez(tmp_path / "images.npz", **images, **arrays)
+    sets = [f"data.source=npz:{tmp_path}/images.npz", "data.binarize=none", "training.batch_size=5", f"model.condition={condition}"]
+    with pytest.raises(error, match=message):
+        train(config().override(sets), tmp_path / "run", verbose=0)
+    assert not (tmp_path / "run").exists()
+
+
+def test_noise_that_leaves_the_support_is_for_the_encoder_alone(tmp_path):
+    run = train(config(epochs=2).override(["data.corrupt=normal", "data.corruption=0.5"]), tmp_path / "run", verbose=0)
+    assert np.isfinite([row["elbo"] for row in rows(run.folder)]).all()
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [(None, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]), ("7", [7] * 12)],
+)
+def test_a_person_names_the_labels_of_what_is_generated(conditional, label, expected):
+    assert conditional.labels(12, label).tolist() == expected
+
+
+def test_a_class_goes_by_its_name_first(conditional):
+    names = replace(conditional, data=replace(conditional.data, label_names=("cat", "dog", "2", "1", *"456789")))
+    assert [names.labels(1, label).tolist() for label in ("dog", "1", "2", "0")] == [[1], [3], [2], [0]]
+    with pytest.raises(DataError, match=r"`label` must be a class from 0 to 9, or its name \(\['cat', 'dog', .*\), got 'cow'"):
+        names.labels(1, "cow")

@@ -253,8 +253,9 @@ def _shares(step: Any, vae: VAE, x: np.ndarray, label: np.ndarray | None, sample
 
 
 def _check_label(vae: VAE, x: np.ndarray, label: np.ndarray | None) -> None:
-    vae.generator.beside(tf.zeros([1, 1]), None if label is None else label[:1])  # refuses one that is missing or too many
-    if vae.condition is not None and label is not None:
-        vae.condition.check(label)
-        if len(label) != len(x):
-            raise DataError(f"`label` must be one for each of the {len(x)} images, got {len(label)}.")
+    if vae.condition is None or label is None:
+        vae.generator.beside(tf.zeros([1, 1]), None if label is None else tf.zeros([1]))  # refuses one that is missing or too many
+        return
+    vae.condition.check(label)
+    if len(label) != len(x):
+        raise DataError(f"`label` must be one for each of the {len(x)} images, got {len(label)}.")

@@ -229,6 +229,10 @@ def latent_map(
     if prior is None:
         reach = 1.05 * max(2.4, float(np.abs(means).max()))
         axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    else:  # without the few draws far out, which would crowd all others
+        low, high = np.minimum(means.min(0), np.quantile(prior, 0.01, 0)), np.maximum(means.max(0), np.quantile(prior, 0.99, 0))
+        (left, bottom), (right, top) = low - 0.05 * (high - low), high + 0.05 * (high - low)
+        axes.set(xlim=(left, right), ylim=(bottom, top))
     axes.grid()
     _name_latents(axes)
     return figure

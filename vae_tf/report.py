@@ -116,5 +116,6 @@ def _facts(run: Run, rows: list[dict[str, float]]) -> dict[str, str]:
 
 
 def _piece(spec: Mapping[str, Any]) -> str:
-    options = ", ".join(f"{key} {value}" for key, value in spec.items() if key != "name")
+    values = {key: _piece(value) if isinstance(value, dict) and "name" in value else value for key, value in spec.items()}
+    options = ", ".join(f"{key} {value}" for key, value in values.items() if key != "name")
     return f"{spec['name']} ({options})" if options else spec["name"]
