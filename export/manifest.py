@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 from export.errors import ArtifactError
 
@@ -112,6 +112,13 @@ class GeneratorSpec(_Frozen):
     value_range: tuple[float, float] = VALUE_RANGE
     values: str = VALUES
     noise: str = "z ~ N(0, I)"
+
+    @model_validator(mode="after")
+    def _complete_layout(self) -> "GeneratorSpec":
+        if self.noise_layout is not None and sum(part.size for part in self.noise_layout) != self.latent_dim:
+            found = sum(part.size for part in self.noise_layout)
+            raise ValueError(f"`noise_layout` must sum to the {self.latent_dim} values of noise, got {found}")
+        return self
 
 
 @final

@@ -33,7 +33,7 @@ DRAWS_BY_CHANCE = 3
 # By how much noise moves, relative to max(1, |noise|): 32 roundings of float32. The distribution function that chooses a component
 # differs by 2e-7 between engines: less than such a move makes it change wherever |noise| < 2.5.
 _MOVE = 4e-6
-_MOVES = 4
+_MOVES = 2
 
 
 class Probe(NamedTuple):

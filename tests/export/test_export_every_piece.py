@@ -11,6 +11,7 @@ from export_runs import LABEL_SIZE, make_run, run_forked
 from pieces import REGISTRIES, senseless, tiny
 
 from export import Manifest, export, onnx_graph, verify
+from export.summary import summarise
 from vae_tf.build import build_objective
 from vae_tf.model import VAE
 
@@ -63,6 +64,7 @@ def train_a_step(vae: VAE) -> None:
     if vae.condition is not None:
         integer = vae.condition.label.dtype.is_integer
         y = np.arange(4) % LABEL_SIZE if integer else rng.normal(size=[4, LABEL_SIZE]).astype(np.float32)
+    vae.run_eagerly = True  # to compile one step takes longer than to take it
     vae.fit(x, y, batch_size=4, verbose=0)
     for variable in vae.trainable_variables:
         variable.assign_add(rng.normal(0, 0.2, variable.shape))
@@ -78,10 +80,22 @@ def test_what_can_be_trained_is_exported_and_verified(number: int, tmp_path: Pat
     for module in (onnx_graph, verify):
         monkeypatch.setattr(module, "run_module", run_forked)
     run = make_run(tmp_path / "run", tiny(**SAMPLE[number]), SHAPES[number % len(SHAPES)], train_a_step)
-    manifest = Manifest.read(export(run, tmp_path / "models", "any"))
-    generator = manifest.generator
+    folder = export(run, tmp_path / "models", "any")
+    manifest = Manifest.read(folder)
+    generator, label = manifest.generator, SAMPLE[number]["condition"]
     assert sum(part.size for part in generator.noise_layout) == generator.latent_dim
-    assert (generator.label is None) == (SAMPLE[number]["condition"] is None)
+    assert {signature: "label" in manifest.signatures[signature].inputs for signature in manifest.signatures} == dict.fromkeys(
+        ("serving_default", "sample", "png"), label is not None
+    )
+    assert (generator.label is None) == (label is None)
+    for told in ((folder / "MODEL_CARD.md").read_text(), summarise(manifest, {})):
+        assert ("zero, " in told) == (label == "classes")
+        assert (f"a vector of {LABEL_SIZE} numbers" in told) == (label == "vector")
+        assert all(part.name in told for part in generator.noise_layout)
+    monkeypatch.chdir(folder)
+    names: dict = {}
+    exec(Path("MODEL_CARD.md").read_text().split("```python\n")[1].split("```")[0], names)
+    assert names["mean"].shape == (64, *generator.image_shape)
     assert {name: list(form.parity) for name, form in manifest.formats.items()} == {
         "saved_model": ["mean", "x", "image_bytes"],
         "onnx": ["mean"],

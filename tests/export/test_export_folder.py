@@ -11,17 +11,21 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from pieces import tiny
 from PIL import Image
 
 import export.verify as verification
 from export import ArtifactError, ConversionError, Manifest, TargetError, VerificationError, export, onnx_graph, recipe
 from export.artifact import check_target, next_version, publish, unfinished
 from export.card import write_card
+from export.preview import write_preview
 from export.verify import Probe, probes, verify
+from vae_tf.config import Config
 from vae_tf.errors import RunError
 from vae_tf.generator import Generator, noise
 
@@ -167,6 +171,10 @@ def test_a_checksum_that_does_not_hold_is_found(copy: Path, harm: Callable[[Path
         (lambda text: "[]", "`manifest.json`: Input should be an object"),
         (lambda text: text.replace('"version": 1', '"version": 0'), "`version`: Input should be greater than 0"),
         (lambda text: text.replace('"schema_version": 1', '"schema_version": 2'), "`schema_version`: Input should be 1"),
+        (
+            lambda text: text.replace('"size": 3', '"size": 2'),
+            "`generator`: Value error, `noise_layout` must sum to the 3 values of noise, got 2",
+        ),
         (lambda text: text.replace('"fingerprint.pb"', '"../fingerprint.pb"'), "a file must lie inside the folder"),
         (lambda text: text.replace('"sha256": "', '"sha256": "x'), "`files.MODEL_CARD.md.sha256`: String should match"),
     ],
@@ -292,6 +300,59 @@ def draw_parity(monkeypatch: pytest.MonkeyPatch, differing: int, size: int) -> f
     answer = np.where(np.arange(size)[:, None] < differing, np.float32(1 / 255), x)
     monkeypatch.setattr(verification, "_answers", lambda *args: {"engine/one/sample/x": answer})
     return verify("saved_model", Path(), ("sample",), {"one": Probe({}, x, x, x, np.zeros([1, 1, 1, 1]), np.zeros(1))})["x"].largest
+
+
+def answer_with(monkeypatch: pytest.MonkeyPatch, mean: np.ndarray) -> None:
+    monkeypatch.setattr(verification, "_answers", lambda *args: {"engine/one/serving_default/mean": mean})
+
+
+def test_another_component_is_rounding_at_its_threshold_and_an_error_elsewhere(
+    make_generator: Callable[[Config], Generator], monkeypatch: pytest.MonkeyPatch
+):
+    generator, z = make_generator(tiny(prior="mixture")), noise(3, 6, seed=0)
+    z[:, 0] = [NormalDist().inv_cdf(1 / 3), 0.0, 1.0]  # of three components: the threshold of two, and the middle of two
+    probe = verification._probe(generator, {"z": z}, np.arange(3, dtype=np.int32))
+    other = np.stack([generator(tf.constant(z + np.float32([shift, 0, 0, 0, 0, 0]))).mean() for shift in (-2e-6, 2e-6)])
+    assert np.abs(other[0, 0] - other[1, 0]).max() > 1e-3
+    for mean in other:
+        answer_with(monkeypatch, mean)
+        assert verify("onnx", Path(), ("serving_default",), {"one": probe})["mean"].largest <= 1e-4
+    answer_with(monkeypatch, np.stack([probe.mean[0], probe.mean[1], generator(tf.constant(z * np.float32([0, 1, 1, 1, 1, 1]))).mean()[2]]))
+    with pytest.raises(VerificationError, match="onnx: `mean` of engine is not the source's"):
+        verify("onnx", Path(), ("serving_default",), {"one": probe})
+
+
+@pytest.mark.parametrize("prior", ["coupling-flow", "iaf", "vampprior"])
+def test_a_small_error_in_one_weight_is_noticed_behind_any_prior(
+    make_generator: Callable[[Config], Generator], monkeypatch: pytest.MonkeyPatch, prior: str
+):
+    generator = make_generator(tiny(prior=prior))
+    source = {"one": probes(generator)["batch 64, scale 1"]}
+    weight = max(generator.decoder.trainable_variables, key=lambda variable: variable.shape.num_elements())
+    weight.assign(weight * 1.01)
+    answer_with(monkeypatch, generator(tf.constant(source["one"].inputs["z"])).mean().numpy())
+    with pytest.raises(VerificationError, match="onnx: `mean` of engine is not the source's"):
+        verify("onnx", Path(), ("serving_default",), source)
+
+
+@pytest.mark.parametrize(("condition", "size"), [("classes", 64), ("vector", 64), (None, 64)])
+def test_probes_have_labels_of_all_kinds(make_generator: Callable[[Config], Generator], condition: str | None, size: int):
+    found = probes(make_generator(tiny(condition=condition)))
+    assert [len(probe.inputs["z"]) for probe in found.values()] == [1, 7, size, 7, 7]
+    for probe in found.values():
+        label = probe.inputs.get("label")
+        if condition == "classes":
+            np.testing.assert_array_equal(label, np.arange(len(probe.mean)) % 3)
+        else:
+            assert (label is None) if condition is None else (label.shape == (len(probe.mean), 3) and label.std() > 0.1)
+
+
+@pytest.mark.parametrize(("condition", "columns"), [("classes", 3), ("vector", 8), (None, 8)])
+def test_the_preview_has_a_column_for_each_class(
+    make_generator: Callable[[Config], Generator], tmp_path: Path, condition: str | None, columns: int
+):
+    write_preview(make_generator(tiny(condition=condition)), tmp_path / "preview.png")
+    assert np.asarray(Image.open(tmp_path / "preview.png")).shape == (8 * 58 - 2, columns * 58 - 2)
 
 
 def test_weights_of_another_model_are_noticed(copy: Path, generator: Generator):
