@@ -8,8 +8,9 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras as keras
 
+from vae_tf import answers, inputs
 from vae_tf.condition import Condition
-from vae_tf.errors import ConfigError, DataError
+from vae_tf.errors import ConfigError
 from vae_tf.generator import Generator, noise
 from vae_tf.likelihood import Likelihood
 from vae_tf.objective import Draw, Elbo, Objective
@@ -127,17 +128,17 @@ class VAE(keras.Model):
             log_q,
             log_prior,
             log_likelihood,
-            log_q_path=lambda: _path(q, z, log_q),
-            kl_terms=lambda: _kl_terms(self.posterior.terms(q, z), self.prior.terms(z, condition)),
+            log_q_path=lambda: answers.path(q, z, log_q),
+            kl_terms=lambda: answers.kl_terms(self.posterior.terms(q, z), self.prior.terms(z, condition)),
             log_q_pairs=lambda: self.posterior.terms(q, z[0][:, None])[0],
             mean=q.mean,
             prior_sample=prior_sample,
-            slope=lambda: tape.gradient([log_prior, log_likelihood], z) - _slope(q, z),
+            slope=lambda: tape.gradient([log_prior, log_likelihood], z) - answers.slope(q, z),
         )
 
-    def call(self, inputs: Any) -> tf.Tensor:
+    def call(self, images: Any) -> tf.Tensor:
         """Return the reconstruction, the mean of p(x | z) at the mean of q(z | x), [B, H, W, C], for images x, or (x, label)."""
-        x, label = inputs if isinstance(inputs, tuple | list) else (inputs, None)
+        x, label = images if isinstance(images, tuple | list) else (images, None)
         return self.decode(self.encode(x, label).mean(), label).mean()
 
     def generate(self, count: int, seed: int = 0, label: Any = None) -> np.ndarray:
@@ -152,7 +153,7 @@ class VAE(keras.Model):
             DataError: `label` is none of the condition's.
         """
         eps = noise(count, self.generator.noise_dim, seed)
-        return self.generator(tf.constant(eps), self._labels(label, count)).mean().numpy()
+        return self.generator(tf.constant(eps), inputs.labels(label, count, self.condition)).mean().numpy()
 
     def compile(self, optimizer: Any = "adam", objective: Objective | None = None, **kwargs: Any) -> None:
         """Configure training.
@@ -174,7 +175,7 @@ class VAE(keras.Model):
         self.objective = Elbo() if objective is None else objective
         for piece in (self.posterior, self.prior):
             for need in sorted(self.objective.needs & piece.lacks.keys()):
-                raise ConfigError(f"`objective` asks for {_NEEDS[need]}, and {type(piece).__name__} has none: {piece.lacks[need]}.")
+                raise ConfigError(f"`objective` asks for {answers.NEEDS[need]}, and {type(piece).__name__} has none: {piece.lacks[need]}.")
         super().compile(optimizer=optimizer, weighted_metrics=[], **kwargs)
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, validation_data: Any = None, **kwargs: Any) -> keras.callbacks.History:
@@ -194,8 +195,8 @@ class VAE(keras.Model):
         """
         if kwargs.get("sample_weight") is not None and y is None:
             raise ConfigError("`sample_weight` needs a `y` beside it, got none; Keras passes weights on only with targets, so pass y=x.")
-        self._check(x, y)
-        self._check(validation_data)
+        inputs.check(x, y, self.likelihood, self.condition)
+        inputs.check(validation_data, None, self.likelihood, self.condition)
         if isinstance(validation_data, np.ndarray | tf.Tensor):
             validation_data = (validation_data,)
         return super().fit(x, y, *args, validation_data=validation_data, **kwargs)
@@ -207,7 +208,7 @@ class VAE(keras.Model):
             DataError: as in `fit`.
         """
         if "_use_cached_eval_dataset" not in kwargs:  # `fit` calls this every epoch, on data that it has checked
-            self._check(x, y)
+            inputs.check(x, y, self.likelihood, self.condition)
         return super().evaluate(x, y, *args, **kwargs)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
@@ -217,36 +218,6 @@ class VAE(keras.Model):
             ConfigError: always.
         """
         raise ConfigError("`save` would write code into a file; use `save_weights` (and `save_weights_only=True` in ModelCheckpoint).")
-
-    def _check(self, data: Any, y: Any = None) -> None:
-        """Check arrays, and the first batch of a dataset, against the likelihood's support and the condition."""
-        if data is None:
-            return
-        if isinstance(data, tf.data.Dataset):
-            data = next(iter(data.take(1)), ())
-        elif y is not None:
-            data = (data, y)
-        images, label, _ = keras.utils.unpack_x_y_sample_weight(data)
-        x = images[-1] if isinstance(images, tuple | list) else images  # what the encoder sees in its place may be anything
-        if isinstance(x, np.ndarray | tf.Tensor):
-            self.likelihood.check(np.asarray(x))
-        if self.condition is not None:
-            if label is None:
-                raise DataError("`y` must hold the labels of a model with a condition, got none; fit on (x, y).")
-            if isinstance(label, np.ndarray | tf.Tensor):
-                self.condition.check(np.asarray(label))
-
-    def _labels(self, label: Any, count: int) -> tf.Tensor | None:
-        """Return `count` labels as a tensor, checked."""
-        if self.condition is None or label is None:
-            return label  # the generator says what is missing, or too many
-        label = np.asarray(label)
-        if label.ndim < self.condition.label.shape.rank:
-            label = np.broadcast_to(label, (count, *label.shape))
-        self.condition.check(label)
-        if len(label) != count:
-            raise DataError(f"`label` must be one for all images, or one for each of the {count}, got {len(label)}.")
-        return tf.constant(label, self.condition.label.dtype)
 
     def _create_weights(self) -> None:
         """Ask every piece for all that training and generation ask, once."""
@@ -274,7 +245,7 @@ class VAE(keras.Model):
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Take one step up the objective's bound and return the running metrics."""
-        x, given, label, weight = self._unpack(data)
+        x, given, label, weight = inputs.unpack(data, self.condition)
         step = self.optimizer.iterations
         with tf.GradientTape() as tape:
             draw = self.draw(x, self.objective.samples, self._seed(stream=0, index=step), True, label, given)
@@ -286,7 +257,7 @@ class VAE(keras.Model):
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Return the running metrics on held-out data; the noise is another than in training, and the same in every evaluation."""
-        x, given, label, weight = self._unpack(data)
+        x, given, label, weight = inputs.unpack(data, self.condition)
         # The examples seen so far number the batches of this evaluation.
         draw = self.draw(x, self.objective.samples, self._seed(stream=1, index=self.trackers["loss"].count), label=label, given=given)
         return self._record(draw, -self.objective(draw, self.optimizer.iterations), weight)
@@ -301,45 +272,3 @@ class VAE(keras.Model):
         for name, tracker in self.trackers.items():
             tracker.update_state(values[name], sample_weight=weight)
         return {name: tracker.result() for name, tracker in self.trackers.items()}
-
-    def _unpack(self, data: Any) -> tuple[tf.Tensor, ...]:
-        """Return images, what the encoder sees in their place or None, labels or None, weights [B] or None."""
-        x, label, weight = keras.utils.unpack_x_y_sample_weight(data)
-        given, x = x if isinstance(x, tuple | list) else (None, x)
-        weight = None if weight is None else tf.reshape(tf.cast(weight, tf.float32), [tf.shape(x)[0]])
-        return x, given, None if self.condition is None else label, weight
-
-
-_NEEDS = {
-    "log_q_path": "the density of q at a given z, for its gradient through z alone",
-    "kl_terms": "the KL of each latent dimension",
-    "log_q_pairs": "the density of each latent dimension under the posteriors of other images",
-}
-
-
-def _slope(q: tfd.Distribution, z: tf.Tensor) -> tf.Tensor:
-    """Return the derivative of log q(z) by z, [S, B, D], with the parameters of q held."""
-    at = tf.stop_gradient(z)
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(at)
-        log_q = q.log_prob(at)
-    return tf.stop_gradient(tape.gradient(log_q, at))
-
-
-def _path(q: tfd.Distribution, z: tf.Tensor, log_q: tf.Tensor) -> tf.Tensor:
-    """Return log q [S, B] whose gradient is its slope times that of z: none through the parameters of q."""
-    return tf.stop_gradient(log_q) + tf.reduce_sum(_slope(q, z) * (z - tf.stop_gradient(z)), -1)
-
-
-def _kl_terms(log_q: tuple[tf.Tensor, ...], log_prior: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
-    """Return log q - log p in the finest parts that both sides have: by dimension, else by layer, else as a whole."""
-    sizes_q, sizes_p = ([part.shape[-1] for part in parts] for parts in (log_q, log_prior))
-    if len(log_q) == len(log_prior):
-        return tuple(q - p if q.shape[-1] == p.shape[-1] else _whole(q) - _whole(p) for q, p in zip(log_q, log_prior))
-    if sum(sizes_q) == sum(sizes_p):
-        return tuple(tf.split(tf.concat(log_q, -1) - tf.concat(log_prior, -1), max(sizes_q, sizes_p, key=len), -1))
-    return (tf.add_n([_whole(q) for q in log_q]) - tf.add_n([_whole(p) for p in log_prior]),)
-
-
-def _whole(part: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(part, -1, keepdims=True)
