@@ -310,8 +310,8 @@ def test_changed_labels_are_noticed_where_the_model_has_seen_them(tmp_path):
         labelled.images()
 
 
-def test_a_run_folder_from_before_there_were_labels_loads_and_matches(copy):
-    """Its files lack the keys that came later."""
+def test_a_configuration_and_a_summary_without_the_keys_of_labels_and_corruption_still_match(copy):
+    """They are as they were written before there were such keys; the weights are those of today."""
     summary = json.loads((copy / "data.json").read_text())
     assert (summary.pop("label_size"), summary.pop("label_names")) == (None, None)
     (copy / "data.json").write_text(json.dumps(summary))
