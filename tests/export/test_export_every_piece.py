@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from itertools import cycle
+from itertools import chain, cycle
 from pathlib import Path
 
 import numpy as np
@@ -41,11 +41,16 @@ def fits(objective: str, case: Case) -> bool:
     return not any(needs & lacked.keys() for lacked in lacks)
 
 
+def in_turn(networks: list[str]) -> Iterator[str]:
+    """Each once, then the first two, which are small."""
+    return chain(networks, cycle(networks[:2]))
+
+
 def sample() -> list[Case]:
     """These generators, repeated as need be, with likelihoods, decoders and encoders in turn, and an objective that is new if one fits."""
     cases, seen, found = list(generators()), Counter[str](), []
     size = max(len(cases), *(len(REGISTRIES[axis]) for axis in ("likelihood", "objective")))
-    axes = {axis: cycle(REGISTRIES[axis]) for axis in ("likelihood", "decoder", "encoder")}
+    axes = {axis: in_turn(list(REGISTRIES[axis])) for axis in ("decoder", "encoder")} | {"likelihood": cycle(REGISTRIES["likelihood"])}
     for case, _ in zip(cycle(cases), range(size)):
         objective = min((name for name in REGISTRIES["objective"] if fits(name, case)), key=lambda name: seen[name])
         seen.update([objective])
