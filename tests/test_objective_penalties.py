@@ -58,6 +58,11 @@ def test_free_bits_count_at_least_the_free_nats_of_each_group(per, groups, free_
     assert np.mean(bound) == pytest.approx(np.mean(draw.log_likelihood) - counted)
 
 
+def test_a_group_just_below_its_free_nats_counts_as_many():
+    counted = [-float(np.mean(FreeBits(free_nats=1.0, per="whole")(made_up([nats]), STEP))) for nats in (0.0, 0.99, 1.01)]
+    assert counted == [1.0, 1.0, 1.01]
+
+
 def test_a_group_below_its_free_nats_has_no_gradient_and_one_above_has_all():
     loc = tf.constant([[0.1, 3.0, -0.2]] * 5, tf.float64)
     with tf.GradientTape(persistent=True) as tape:
@@ -121,6 +126,12 @@ def test_over_all_batches_the_stratified_estimate_is_the_aggregated_posterior():
 
     batches = [[0, i, j] for i in range(1, 5) for j in range(1, i)]
     assert np.mean([estimated(batch) for batch in batches]) == pytest.approx(np.mean(np.exp(pairs[0].sum(-1))))
+
+
+def test_of_an_image_alone_the_stratified_estimate_says_nothing():
+    draw = MODEL.draw(X[:1], MODEL.rough_posterior(X[:1]), samples=1)
+    information, correlation, _ = TotalCorrelation(train_images=60_000, estimate="stratified").parts(draw)
+    np.testing.assert_allclose([information, correlation], 0, atol=1e-12)
 
 
 def test_the_total_correlation_of_a_correlated_normal_is_known():

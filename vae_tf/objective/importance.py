@@ -56,5 +56,6 @@ def _second_reparameterization(draw: Draw, log_weights: tf.Tensor) -> tf.Tensor:
     v_s, whose mean is, once more reparameterized, that of (v_s^2 - v_s) along the same path.
     """
     share = tf.nn.softmax(log_weights, 0)[..., None]
+    # z - stop(z) is zero, so the factor's own gradient would be too: not to compute it is cheaper.
     slope = tf.stop_gradient((share**2 - share) * draw.slope())
     return tf.reduce_sum(slope * (draw.z - tf.stop_gradient(draw.z)), [0, 2])
