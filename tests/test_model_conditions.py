@@ -116,13 +116,12 @@ def test_a_denoising_model_sees_the_corrupted_and_explains_the_clean_images(halv
         vae.fit(tf.data.Dataset.from_tensors(((halves, seen),)), epochs=1, verbose=0)
 
 
-def layered(ladder, top=None):
+def layered(ladder):
     keras.utils.set_random_seed(0)
-    encoder, dims = MLPEncoder(hidden=(16,)), (2, 3)
-    made = {}
-    prior = TopDown(dims, top(encoder, made) if top else StandardNormal(2), hidden=(8,))
-    made["posterior"] = Ladder(dims, prior.conditional, hidden=(8,)) if ladder else Hierarchical(dims, hidden=(8,))
-    vae = VAE(encoder, MLPDecoder(hidden=(16,)), made["posterior"], Bernoulli(SHAPE), prior)
+    dims = (2, 3)
+    prior = TopDown(dims, StandardNormal(2), hidden=(8,))
+    posterior = Ladder(dims, prior.conditional, hidden=(8,)) if ladder else Hierarchical(dims, hidden=(8,))
+    vae = VAE(MLPEncoder(hidden=(16,)), MLPDecoder(hidden=(16,)), posterior, Bernoulli(SHAPE), prior)
     vae.compile()
     return vae
 
