@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras as keras
 from pieces import OPTIONS
 from scipy import stats
 
@@ -22,6 +23,7 @@ def inference(posterior="diagonal-normal", dim=2):
 
 def make(name, dims=(1, 1), spread=0.5):
     """A prior over layers of these sizes, or over as many coordinates in one; its weights are far from where training starts."""
+    keras.utils.set_random_seed(0)
     name, _, top = name.partition("/")
     kind, options = PRIORS[name], OPTIONS["prior"][name]
     if kind is TopDown:
@@ -143,6 +145,7 @@ def test_the_layout_of_noise_names_the_layers_from_the_top():
     assert make("top-down", dims=(2, 3)).noise_layout == {"z2": 2, "z1": 3}
     assert make("top-down/vampprior", dims=(2, 3)).noise_layout == {"component": 1, "z2": 2, "z1": 3}
     assert make("standard-normal", dims=(2, 3)).noise_layout == {"z": 5}
+    assert VampPrior(2, IMAGE, inference("mixture"), components=3).noise_layout == {"component": 1, "inner component": 1, "z": 2}
 
 
 @pytest.mark.parametrize(

@@ -98,8 +98,9 @@ class VampPrior(Prior, keras.layers.Layer):
 
     @property
     def noise_layout(self) -> dict[str, int]:
-        """One coordinate that chooses the component, then those of the posterior."""
-        return {"component": 1, "z": self.inference.noise_dim}
+        """One coordinate that chooses the component, one more where components are mixtures themselves, then D."""
+        inner = self.inference.noise_dim - self.latent_dim
+        return {"component": 1} | ({"inner component": inner} if inner else {}) | {"z": self.latent_dim}
 
     def pseudo_inputs(self) -> tf.Tensor:
         """Return u, [K, H, W, C] in (0, 1)."""
