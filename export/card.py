@@ -5,6 +5,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from export.manifest import Manifest
+from export.model_parts import model_parts
 from vae_tf.config import without_folders
 
 __all__ = ["CARD", "write_card"]
@@ -23,4 +24,5 @@ def write_card(manifest: Manifest, folder: Path) -> None:
         loader=PackageLoader("export"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     source = without_folders(manifest.provenance["data"]["source"])
-    (folder / CARD).write_text(environment.get_template("MODEL_CARD.md.j2").render(m=manifest, source=source))
+    parts = model_parts(manifest.provenance)
+    (folder / CARD).write_text(environment.get_template("MODEL_CARD.md.j2").render(m=manifest, source=source, parts=parts))

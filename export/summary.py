@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from export.manifest import GeneratorSpec, Label, Manifest
+from export.model_parts import model_parts
 
 __all__ = ["parity_line", "summarise"]
 
@@ -29,6 +30,7 @@ def summarise(manifest: Manifest, damage: dict[str, str]) -> str:
         "log p(x)": _told(_log_likelihood, origin),
         "signatures": [f"{name}: {signature}" for name, signature in manifest.signatures.items()],
         "parity": [f"{form}: {parity_line(manifest, form)}" for form in manifest.formats],
+        "model": _told(_model, origin),
         "provenance": _told(_provenance, origin),
         "files": files + added,
     }
@@ -69,12 +71,17 @@ def _log_likelihood(origin: dict[str, Any]) -> list[str]:
     return [f"{e['value']:.2f} +- {e['standard_error']:.2f} {e['unit']} per test image ({e['images']} images; {e['method']})"]
 
 
+def _model(origin: dict[str, Any]) -> list[str]:
+    return [
+        line for part, words in model_parts(origin).items() for line in textwrap.wrap(f"{part}: {words}", _WIDTH, subsequent_indent="  ")
+    ]
+
+
 def _provenance(origin: dict[str, Any]) -> list[str]:
-    data, model = origin["data"], origin["config"]["model"]
-    pieces = ", ".join(f"{axis} {model[axis]['name']}" for axis in ("decoder", "likelihood", "prior", "posterior"))
+    data = origin["data"]
     libraries = ", ".join(f"{name} {version}" for name, version in origin["versions"].items())
     return [
         f"{data['source']}: {data['train']} images for training, fingerprint {data['fingerprint'][:12]}",
-        f"{pieces}; {origin['config']['training']['epochs']} epochs, seed {origin['seed']}",
+        f"{origin['config']['training']['epochs']} epochs, seed {origin['seed']}",
         *textwrap.wrap(libraries, _WIDTH),
     ]

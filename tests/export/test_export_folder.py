@@ -24,6 +24,7 @@ from export import ArtifactError, ConversionError, Manifest, TargetError, Verifi
 from export.artifact import check_target, next_version, publish, unfinished
 from export.card import write_card
 from export.preview import write_preview
+from export.summary import summarise
 from export.verify import Probe, probes, verify
 from vae_tf.config import Config
 from vae_tf.errors import RunError
@@ -99,6 +100,31 @@ def test_the_card_tells_what_the_manifest_holds(exported: Path):
     assert "the same images, up to rounding" in card
     assert "{{" not in card
     assert "{%" not in card
+
+
+def test_the_card_and_the_screen_tell_each_part_with_its_options(exported: Path, tmp_path: Path):
+    manifest = Manifest.read(exported)
+    top = {"name": "vampprior", "components": 500}
+    model = manifest.provenance["config"]["model"] | {
+        "latent_dim": [40, 20],
+        "prior": {"name": "top-down", "hidden": [300, 300], "top": top},
+        "condition": {"name": "classes"},
+    }
+    config = manifest.provenance["config"] | {"model": model, "objective": {"name": "elbo", "warmup_epochs": 5}}
+    manifest = manifest.model_copy(update={"provenance": manifest.provenance | {"config": config}})
+    write_card(manifest, tmp_path)
+    for told in ((tmp_path / "MODEL_CARD.md").read_text(), summarise(manifest, {})):
+        for text in (
+            "latent dimensions: 2 layers, top first: 40 + 20\n",
+            "condition: classes\n",
+            "encoder: mlp (hidden [16])\n",
+            "decoder: mlp (hidden [16])\n",
+            "posterior: diagonal-normal\n",
+            "likelihood: binomial\n",
+            "prior: top-down (hidden [300, 300], top vampprior (components 500))\n",
+            "objective: elbo (warmup_epochs 5)\n",
+        ):
+            assert text in told
 
 
 def test_the_cards_python_runs(exported: Path, monkeypatch: pytest.MonkeyPatch):
