@@ -12,8 +12,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeIn
 from export.errors import ArtifactError
 
 __all__ = [
+    "BOUNDED",
+    "BOUNDED_MEANS",
     "MANIFEST",
-    "VALUES",
+    "UNBOUNDED",
     "VALUE_RANGE",
     "File",
     "Format",
@@ -30,7 +32,9 @@ __all__ = [
 
 MANIFEST = "manifest.json"
 VALUE_RANGE = (0.0, 1.0)
-VALUES = "trained on values in [0, 1]; a likelihood over all real numbers may leave that range, in means and draws, and PNGs clip it"
+BOUNDED = "trained on values in [0, 1], and its means and draws lie there too"
+BOUNDED_MEANS = "trained on values in [0, 1]; its means lie there too, and its draws may leave that range"
+UNBOUNDED = "trained on values in [0, 1]; its means and draws may leave that range, and PNGs clip the means"
 
 
 def _inside(path: str) -> str:
@@ -110,7 +114,7 @@ class GeneratorSpec(_Frozen):
     label: Label | None = None
     image_shape: tuple[PositiveInt, PositiveInt, PositiveInt]
     value_range: tuple[float, float] = VALUE_RANGE
-    values: str = VALUES
+    values: str = UNBOUNDED
     noise: str = "z ~ N(0, I)"
 
     @model_validator(mode="after")

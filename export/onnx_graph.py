@@ -7,7 +7,8 @@ from pathlib import Path
 import onnx
 
 from export.errors import ConversionError
-from export.manifest import VALUE_RANGE, VALUES, library_version
+from export.image_values import image_values
+from export.manifest import VALUE_RANGE, library_version
 from export.process import last_line, run_module
 from export.saved_model import inputs, save_mean
 from vae_tf import Generator
@@ -59,7 +60,8 @@ def _describe(model: onnx.ModelProto, generator: Generator, name: str) -> None:
     for value in (*graph.input, *graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     graph.name = name
-    graph.doc_string = f"{', '.join(['z ~ N(0, I)', *(spec.name for spec in inputs(generator)[1:])])} -> the mean of p(x | z); {VALUES}"
+    values = image_values(generator.likelihood)
+    graph.doc_string = f"{', '.join(['z ~ N(0, I)', *(spec.name for spec in inputs(generator)[1:])])} -> the mean of p(x | z); {values}"
     model.producer_name, model.producer_version = "vae_tf", library_version("vae_tf")
     properties = {
         "model_name": name,
@@ -67,6 +69,6 @@ def _describe(model: onnx.ModelProto, generator: Generator, name: str) -> None:
         "noise_layout": json.dumps(generator.noise_layout),
         "image_shape": json.dumps(generator.image_shape),
         "value_range": json.dumps(VALUE_RANGE),
-        "values": VALUES,
+        "values": values,
     }
     onnx.helper.set_model_props(model, properties)

@@ -7,6 +7,7 @@ from pathlib import Path
 from export import onnx_graph, saved_model, warmup
 from export.artifact import check_target, publish, unfinished
 from export.card import CARD, write_card
+from export.image_values import image_values
 from export.manifest import Format, GeneratorSpec, Label, Manifest, NoisePart, record_files
 from export.preview import PREVIEW, write_preview
 from export.provenance import provenance
@@ -86,4 +87,5 @@ def _describe(generator: Generator, label_names: tuple[str, ...] | None) -> Gene
         noise_layout=tuple(NoisePart(name=name, size=size) for name, size in generator.noise_layout.items()),
         label=label,
         image_shape=generator.image_shape,
+        values=image_values(generator.likelihood),
     )

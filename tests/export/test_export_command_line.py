@@ -98,7 +98,7 @@ def test_inspect_tells_a_stranger_everything_in_one_screen(exported: Path):
         "digits, version 1, exported 20",
         "z ~ N(0, I), 3 values",
         "8 x 8 x 1",
-        "trained on values in [0, 1]; a likelihood over all real numbers may leave that range, in means and draws",
+        "trained on values in [0, 1], and its means and draws lie there too",
         "-123.45 +- 0.67 nats per test image (100 images; importance sampling)",
         "serving_default: z float32 [batch, 3] -> mean float32 [batch, 8, 8, 1]",
         "sample: z float32 [batch, 3], seed int32 [batch] -> x float32 [batch, 8, 8, 1]",

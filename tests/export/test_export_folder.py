@@ -16,16 +16,19 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 import tensorflow as tf
-from pieces import tiny
+from pieces import REGISTRIES, tiny
 from PIL import Image
 
 import export.verify as verification
 from export import ArtifactError, ConversionError, Manifest, TargetError, VerificationError, export, onnx_graph, recipe
 from export.artifact import check_target, next_version, publish, unfinished
 from export.card import write_card
+from export.image_values import image_values
+from export.manifest import BOUNDED, BOUNDED_MEANS, UNBOUNDED
 from export.preview import write_preview
 from export.summary import summarise
 from export.verify import Probe, probes, verify
+from vae_tf.build import build as build_vae
 from vae_tf.config import Config
 from vae_tf.errors import RunError
 from vae_tf.generator import Generator, noise
@@ -51,7 +54,7 @@ def test_the_folder_holds_what_was_promised(exported: Path):
 def test_the_manifest_says_shapes_parity_and_provenance(exported: Path):
     manifest = json.loads((exported / "manifest.json").read_bytes())
     assert (manifest["schema_version"], manifest["name"], manifest["version"]) == (1, "digits", 1)
-    assert "a likelihood over all real numbers may leave that range, in means and draws" in manifest["generator"].pop("values")
+    assert manifest["generator"].pop("values") == "trained on values in [0, 1], and its means and draws lie there too"
     assert manifest["generator"] == {
         "latent_dim": 3,
         "noise_layout": [{"name": "z", "size": 3}],
@@ -80,6 +83,14 @@ def test_the_manifest_says_shapes_parity_and_provenance(exported: Path):
     assert {"vae_tf", "tensorflow", "onnx", "python"} <= set(origin["versions"])
 
 
+@pytest.mark.parametrize("name", REGISTRIES["likelihood"])
+@pytest.mark.parametrize("image_shape", [(8, 8, 1), (6, 5, 3)])
+def test_only_a_likelihood_that_leaves_the_range_of_values_is_said_to(name: str, image_shape: tuple[int, int, int]):
+    likelihood = build_vae(tiny(likelihood=name), image_shape, 17, 10, None).generator.likelihood
+    unbounded = name.startswith(("normal", "laplace"))
+    assert image_values(likelihood) == (UNBOUNDED if unbounded else BOUNDED_MEANS if name == "beta" else BOUNDED)
+
+
 def test_every_file_is_in_the_manifest_with_its_checksum(exported: Path):
     manifest = Manifest.read(exported)
     assert manifest.damage(exported) == {}
@@ -96,7 +107,7 @@ def test_the_card_tells_what_the_manifest_holds(exported: Path):
     card = (exported / "MODEL_CARD.md").read_text()
     for text in ("# digits, version 1", "-123.45 +- 0.67 nats", "importance sampling", "8 x 8 x 1", "| onnx | `mean` |", "`model.onnx`"):
         assert text in card
-    assert "trained on values in [0, 1]; a likelihood over all real numbers may leave that range, in means and draws" in card
+    assert "trained on values in [0, 1], and its means and draws lie there too" in card
     assert "the same images, up to rounding" in card
     assert "{{" not in card
     assert "{%" not in card
