@@ -1,6 +1,7 @@
 """Claims about the estimators of log p(x), on models whose evidence is known."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -219,9 +220,44 @@ def test_any_prior_and_posterior_is_evaluated(binary_images, name):
     evaluation = evaluate(vae, binary_images, label, samples=2000, verbose=False)
     assert len(evaluation.kl_per_dimension) == vae.prior.latent_dim
     assert np.isfinite(evaluation.kl_per_dimension).all()
+    assert sum(evaluation.kl_per_layer.values()) == pytest.approx(evaluation.kl.value, rel=1e-4, abs=1e-4)
+    assert list(evaluation.kl_per_layer) == {"layers": ["z2", "z1"]}.get(name, ["z"])
+    assert evaluation.kl_matched == (("z",) if name in ("flow", "mixture", "vampprior") else ())
     both, error = (evaluation.log_likelihood, evaluation.log_likelihood_prior), evaluation.log_likelihood.standard_error
     assert both[0].value == pytest.approx(both[1].value, abs=error), "an untrained model is near enough to its prior for both to agree"
     assert ("log p(x | y)" in both[0].method) == ("log p(x | y)" in both[1].method) == (label is not None)
+
+
+def test_the_kl_of_the_dimensions_of_layers_adds_up_given_the_layers_above(binary_images):
+    """A prior that follows the layer above closely: marginals know nothing of that."""
+    vae = built("hierarchical", "top-down", [2, 3])
+    kernel, bias = vae.prior.networks[0].layers[-1].get_weights()
+    vae.prior.networks[0].layers[-1].set_weights([20 * kernel, bias])
+    evaluation = evaluate(vae, binary_images, samples=500, verbose=False)
+    assert evaluation.kl_matched == ()
+    dimensions, layers = np.array(evaluation.kl_per_dimension), evaluation.kl_per_layer
+    np.testing.assert_allclose([dimensions[:2].sum(), dimensions[2:].sum()], [layers["z2"], layers["z1"]], rtol=1e-5)
+    assert dimensions.sum() == pytest.approx(evaluation.kl.value, rel=1e-4)
+    q_top = vae.posterior.top(vae.posterior.top_features(vae.encoder(tf.constant(binary_images))))
+    exact = tfd.kl_divergence(q_top.distribution, tfd.Normal(0.0, 1.0)).numpy().mean(0)
+    np.testing.assert_allclose(dimensions[:2], exact, atol=0.02)
+    marginal = kl_per_dimension(*posterior_moments(vae, binary_images), *prior_moments(vae.generator))
+    assert abs(marginal.sum() - evaluation.kl.value) > 0.1 * evaluation.kl.value, "the moments of marginals are another thing"
+    assert re.search(r"^kl of z2 +\d+\.\d{3} nats.*\nkl of z1", evaluation.table(), re.MULTILINE)
+
+
+def test_only_the_layer_that_is_bound_together_is_matched_by_moments(binary_images):
+    vae = built("ladder", LAYERS, [2, 3])
+    evaluation = evaluate(vae, binary_images, samples=200, verbose=False)
+    assert evaluation.kl_matched == ("z2",)
+    assert sum(evaluation.kl_per_dimension[2:]) == pytest.approx(evaluation.kl_per_layer["z1"], rel=1e-4)
+    moments = kl_per_dimension(*posterior_moments(vae, binary_images), *prior_moments(vae.generator))
+    np.testing.assert_allclose(evaluation.kl_per_dimension[:2], moments[:2])
+
+
+def test_one_layer_of_normals_has_the_exact_kl_without_draws(binary_images):
+    evaluation = evaluate(built(), binary_images, samples=1, verbose=False)
+    np.testing.assert_allclose(evaluation.kl_per_dimension, kl_per_dimension(*posterior_moments(built(), binary_images)))
 
 
 def test_the_moments_of_the_prior_are_exact_where_it_is_standard_and_else_those_of_its_draws():

@@ -64,6 +64,13 @@ def test_the_kl_is_sorted_and_keeps_the_number_of_its_dimension():
     assert all(bar.get_hatch() for bar in axes.patches[2:])
 
 
+def test_layers_keep_their_order_and_are_named():
+    axes = plots.kl_bars(np.array([0.1, 0.3, 5.0, 7.0, 6.0]), np.ones(5, bool), {"z2": 2, "z1": 3}).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "1", "4", "5", "3"]
+    assert [(text.get_text(), text.get_position()[0]) for text in axes.texts] == [("z2", 0.5), ("z1", 3.0)]
+    assert [line.get_xdata()[0] for line in axes.lines] == [1.5]
+
+
 def test_the_manifold_has_large_z2_on_top():
     images = np.zeros((2, 2, 3, 4, 1))
     images[0, 1] = 1.0

@@ -1,8 +1,11 @@
 """The report of a run."""
 
 import base64
+import html
 import io
+import json
 import re
+from dataclasses import asdict
 from html.parser import HTMLParser
 from statistics import NormalDist
 
@@ -245,7 +248,38 @@ def test_a_model_of_layers_is_reported_with_the_size_of_each(tmp_path):
     assert [title for title, _ in page.sections[1:]] == ALBUM
     assert "<dt>latent dimensions</dt><dd>2 layers, 1 + 2</dd>" in page.text
     assert "top-down (top vampprior (components 3), hidden [4])" in page.text
-    assert "The prior is not N(0, I)" in page.text
+    assert "Layers stand from the top down, each given those above it" in page.text
+    assert "do not add up" not in page.text, "a layer of one dimension is told by itself"
+
+
+@pytest.mark.parametrize(
+    ("latent_dim", "model", "caveat"),
+    [
+        (3, {"posterior": "full-normal"}, "binds the dimensions together"),
+        (3, {"posterior": {"name": "mixture", "components": 2}}, "binds the dimensions together"),
+        (3, {"prior": {"name": "mixture", "components": 2}}, "binds the dimensions together"),
+        ([2, 1], {"posterior": {"name": "hierarchical", "hidden": [4]}, "prior": LAYERS}, "binds the dimensions of z2 together"),
+        (3, {}, None),
+    ],
+)
+@pytest.mark.parametrize("evaluated", [True, False])
+def test_bars_that_do_not_add_up_say_so(tmp_path, latent_dim, model, caveat, evaluated):
+    run = trained(tmp_path, latent_dim=latent_dim, **model)
+    if evaluated:
+        evaluate(run.vae, *run.test_images(), samples=3, verbose=False).write(run.folder / EVALUATION)
+    text = html.unescape(write_report(run, run.images()).read_text())
+    assert ("do not add up to the KL" in text) == (caveat is not None)
+    assert caveat is None or caveat in text
+
+
+def test_an_evaluation_that_does_not_say_the_kl_of_layers_is_read_and_its_bars_are_drawn_anew(tmp_path):
+    run = trained(tmp_path, latent_dim=[1, 2], posterior={"name": "hierarchical", "hidden": [4]}, prior={"name": "top-down", "hidden": [4]})
+    evaluation = asdict(evaluate(run.vae, *run.test_images(), samples=3, verbose=False)) | {"kl_per_dimension": [99.0, 99.0, 99.0]}
+    old = {key: value for key, value in evaluation.items() if key not in ("kl_per_layer", "kl_matched")}
+    (run.folder / EVALUATION).write_text(json.dumps(old))
+    text = write_report(run, run.images()).read_text()
+    assert "99.00" not in text
+    assert re.search(r"the KL of \d+\.\d\d nats is -?\d+\.\d\d in z2, -?\d+\.\d\d in z1", text)
 
 
 @pytest.mark.parametrize(

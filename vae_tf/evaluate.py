@@ -22,7 +22,7 @@ import tensorflow as tf
 
 from vae_tf.errors import ConfigError, DataError
 from vae_tf.files import replacing
-from vae_tf.latents import active_units, batches, kl_per_dimension, posterior_moments, prior_moments
+from vae_tf.latents import active_units, batches, kl_of_latents, posterior_moments
 from vae_tf.model import VAE
 from vae_tf.progress import progress
 
@@ -33,8 +33,8 @@ _SAMPLES = 100  # of them at most for one image
 _LARGEST = 2**25  # values of one tensor
 
 CAVEAT = (
-    "+- is the standard error over images. Both estimates of log p(x) lie below it on average, plain Monte Carlo far below, "
-    "and +- does not cover that."
+    "+- is the standard error over images. Both estimates of log p(x) lie below it on average, plain Monte Carlo often far "
+    "below, and +- does not cover that."
 )
 
 
@@ -44,6 +44,7 @@ class LogWeights(NamedTuple):
     log_likelihood: np.ndarray  # log (1/S) sum_s w_s
     elbo: np.ndarray  # mean_s log w_s
     reconstruction: np.ndarray  # mean_s log p(x | z_s)
+    kl_terms: tuple[np.ndarray, ...]  # mean_s of log q - log p in parts, one [N, d] per layer, top first; none under the prior
 
 
 @final
@@ -88,9 +89,12 @@ class Evaluation:
         kl: E_q[log q(z | x) - log p(z)].
         reconstruction: E_q[log p(x | z)].
         bits_per_dimension: -log2 p(x) / (H W C); None where p(x) is a density.
-        kl_per_dimension: [D], KL of each posterior marginal to that of the prior, both moment-matched by normals, averaged over images.
+        kl_per_dimension: [D], KL of each dimension given the layers above, averaged over images; where a layer's dimensions are bound
+            together, of each posterior marginal to that of the prior, both moment-matched by normals, which do not add up to the KL.
         active_units: [D], whether the posterior mean of each latent dimension varies over images, Var_x E_q[z_d] > 0.01.
         seed: of the noise.
+        kl_per_layer: name -> nats, the KL of each layer given those above, top first: their sum is the KL. None in files that do not say.
+        kl_matched: the layers whose dimensions are bound together.
     """
 
     log_likelihood: Estimate
@@ -103,6 +107,8 @@ class Evaluation:
     kl_per_dimension: tuple[float, ...]
     active_units: tuple[bool, ...]
     seed: int
+    kl_per_layer: dict[str, float] | None = None
+    kl_matched: tuple[str, ...] = ()
 
     def write(self, path: str | Path) -> None:
         """Write it as JSON."""
@@ -116,6 +122,8 @@ class Evaluation:
             f"{name:<27} {e.value:>9.3f} +- {e.standard_error:<6.3f} {e.unit:<8} {e.images:>6} images, {e.method}"
             for name, e in estimates.items()
         ]
+        if self.kl_per_layer and len(self.kl_per_layer) > 1:
+            lines += [f"{f'kl of {name}':<27} {value:>9.3f} nats, given the layers above" for name, value in self.kl_per_layer.items()]
         lines.append(f"{'active units':<27} {sum(self.active_units):>9} of {len(self.active_units)}")
         return "\n".join([*lines, f"({CAVEAT})"])
 
@@ -159,6 +167,7 @@ def evaluate(
     posterior = log_weights(vae, x, label, samples=samples, seed=seed, proposal="posterior", verbose=verbose)
     prior = log_weights(vae, first, first_label, samples=samples, seed=seed + 1, proposal="prior", verbose=verbose)
     mean, stddev = posterior_moments(vae, x, label)
+    latents = kl_of_latents(vae, mean, stddev, label, posterior.kl_terms)
     given = "" if label is None else ", given the label y of each: log p(x | y)"
     method = f"importance sampling, {samples} posterior samples per image{given}"
     average = f"mean over {samples} posterior samples per image{given.partition(':')[0]}"
@@ -171,9 +180,11 @@ def evaluate(
         kl=Estimate.over(posterior.reconstruction - posterior.elbo, average),
         reconstruction=Estimate.over(posterior.reconstruction, average),
         bits_per_dimension=bits,
-        kl_per_dimension=tuple(kl_per_dimension(mean, stddev, *prior_moments(vae.generator, label)).tolist()),
+        kl_per_dimension=tuple(latents.per_dimension.tolist()),
         active_units=tuple(active_units(mean).tolist()),
         seed=seed,
+        kl_per_layer=latents.per_layer,
+        kl_matched=latents.matched,
     )
 
 
@@ -205,7 +216,7 @@ def log_weights(
     """
     step = tf.function(_posterior_chunk if proposal == "posterior" else _prior_chunk, jit_compile=vae.jit_compile)
     total = np.full(len(x), -np.inf)
-    elbo, reconstruction = np.zeros(len(x)), np.zeros(len(x))
+    sums: list[np.ndarray] = []
     title = f"log p(x), {'importance sampling' if proposal == 'posterior' else 'plain Monte Carlo'}"
     size, chunk = _shares(step, vae, x, label, samples)
     with progress(len(x) * samples, title, "samples", quiet=not verbose) as bar:
@@ -215,16 +226,20 @@ def log_weights(
                 key = tf.random.fold_in(tf.random.fold_in(tf.constant([seed, 2]), index), start)
                 parts = [part.numpy().astype(np.float64)[: len(rows)] for part in step(vae, *batch, count, key)]
                 total[rows] = np.logaddexp(total[rows], parts[0])
-                elbo[rows] += parts[1]
-                reconstruction[rows] += parts[2]
+                sums = sums or [np.zeros((len(x), *part.shape[1:])) for part in parts[1:]]
+                for whole, part in zip(sums, parts[1:]):
+                    whole[rows] += part
                 bar.update(count * len(rows))
-    return LogWeights(total - log(samples), elbo / samples, reconstruction / samples)
+    elbo, reconstruction, *kl_terms = (whole / samples for whole in sums)
+    return LogWeights(total - log(samples), elbo, reconstruction, tuple(kl_terms))
 
 
 def _posterior_chunk(vae: VAE, x: tf.Tensor, label: tf.Tensor | None, samples: int, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
     draw = vae.draw(x, samples, seed, label=label)
     log_w = draw.log_likelihood + draw.log_prior - draw.log_q
-    return tf.reduce_logsumexp(log_w, 0), tf.reduce_sum(log_w, 0), tf.reduce_sum(draw.log_likelihood, 0)
+    # Where the posterior has no parts neither has the KL, and the density at a given z, which parts are made of, may be dear.
+    parts = ((draw.log_q - draw.log_prior)[..., None],) if "kl_terms" in vae.posterior.lacks else draw.kl_terms()
+    return tf.reduce_logsumexp(log_w, 0), *(tf.reduce_sum(value, 0) for value in (log_w, draw.log_likelihood, *parts))
 
 
 def _prior_chunk(vae: VAE, x: tf.Tensor, label: tf.Tensor | None, samples: int, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:

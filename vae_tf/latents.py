@@ -1,7 +1,7 @@
 """What latents do: moments of posterior and prior, the KL of each dimension, and which of them are active."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -9,12 +9,32 @@ import tensorflow as tf
 from vae_tf.generator import Generator, noise
 from vae_tf.model import VAE
 
-__all__ = ["active_units", "batches", "kl_per_dimension", "posterior_moments", "prior_draws", "prior_moments", "standard_prior"]
+__all__ = [
+    "LatentKL",
+    "active_units",
+    "batches",
+    "kl_of_latents",
+    "kl_per_dimension",
+    "layer_names",
+    "layer_sizes",
+    "posterior_moments",
+    "prior_draws",
+    "prior_moments",
+    "standard_prior",
+]
 
 _ENCODED = 200  # images encoded at once: a posterior may average over a hundred draws of each
 _PRIOR_DRAWS, _LABEL_DRAWS = 10_000, 1000  # in all, and for each label
 _LABELS = 10  # drawn for at once
 _ACTIVE_VARIANCE = 0.01
+
+
+class LatentKL(NamedTuple):
+    """The KL of a model in parts, in nats averaged over images."""
+
+    per_dimension: np.ndarray  # [D]
+    per_layer: dict[str, float]  # given the layers above, top first; they add up to the KL
+    matched: tuple[str, ...]  # layers whose dimensions are bound together: theirs are of marginals, and do not add up
 
 
 def posterior_moments(vae: VAE, x: np.ndarray, label: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -96,6 +116,46 @@ def kl_per_dimension(
     """
     scaled = ((mean - prior_mean) ** 2 + stddev**2) / prior_stddev**2
     return np.mean(0.5 * (scaled - 1) - np.log(stddev / prior_stddev), 0)
+
+
+def layer_names(count: int) -> tuple[str, ...]:
+    """Return the names of layers, top first, as in the layout of the noise: z for one, else zL .. z1."""
+    return ("z",) if count == 1 else tuple(f"z{index}" for index in range(count, 0, -1))
+
+
+def layer_sizes(vae: VAE) -> tuple[int, ...]:
+    """Return the size of each layer of latents, top first."""
+    layered = next((piece for piece in (vae.posterior, vae.prior) if hasattr(piece, "latent_dims")), None)
+    return (vae.prior.latent_dim,) if layered is None else layered.latent_dims
+
+
+def kl_of_latents(vae: VAE, mean: np.ndarray, stddev: np.ndarray, label: np.ndarray | None, parts: Sequence[np.ndarray]) -> LatentKL:
+    """Return the KL of each dimension and of each layer.
+
+    Where draws tell it, KL_d = E_q[log q(z_d | x, layers above) - log p(z_d | layers above)], whose sum is the KL. For a normal with
+    independent coordinates and a standard normal prior this is `kl_per_dimension`, exact without draws. Where the coordinates of a layer
+    are bound together there is no such sum, and `kl_per_dimension` of the marginals stands in its place.
+
+    Args:
+        vae: a trained model.
+        mean: [N, D], of the posteriors, as `posterior_moments` gives it.
+        stddev: like `mean`.
+        label: [N] or [N, K], if the model has a condition.
+        parts: log q - log p of the same images, averaged over draws, as `LogWeights.kl_terms` has it: one [N, d] per layer, top first.
+    """
+    sizes, widths = layer_sizes(vae), tuple(part.shape[1] for part in parts)
+    moments = kl_per_dimension(mean, stddev, *prior_moments(vae.generator, label))
+    drawn = [part.mean(0) for part in parts]
+    per_layer = dict(zip(layer_names(len(parts)), (float(part.sum()) for part in drawn)))
+    names = layer_names(len(sizes))
+    if len(parts) != len(sizes):
+        return LatentKL(moments, per_layer, names)
+    if widths == sizes and len(sizes) == 1 and standard_prior(vae.generator):
+        return LatentKL(moments, per_layer, ())
+    told = [width == size for width, size in zip(widths, sizes)]
+    by_layer = np.split(moments, np.cumsum(sizes)[:-1])
+    per_dimension = np.concatenate([part if known else layer for part, known, layer in zip(drawn, told, by_layer)])
+    return LatentKL(per_dimension, per_layer, tuple(name for name, known in zip(names, told) if not known))
 
 
 def active_units(mean: np.ndarray) -> np.ndarray:

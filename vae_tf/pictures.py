@@ -11,9 +11,18 @@ import tensorflow as tf
 
 from vae_tf import data, plots
 from vae_tf.data import Images
-from vae_tf.evaluate import Evaluation
+from vae_tf.evaluate import Evaluation, log_weights
 from vae_tf.generator import noise
-from vae_tf.latents import active_units, kl_per_dimension, posterior_moments, prior_draws, prior_moments, standard_prior
+from vae_tf.latents import (
+    LatentKL,
+    active_units,
+    kl_of_latents,
+    layer_names,
+    layer_sizes,
+    posterior_moments,
+    prior_draws,
+    standard_prior,
+)
 from vae_tf.model import VAE
 from vae_tf.run import Run
 
@@ -23,7 +32,7 @@ _PAIRS, _PAIR_COLUMNS = 20, 5
 _CLASSES, _VECTORS = 20, 4  # rows of samples with a label each
 _PATHS, _PATH_STEPS = 6, 9
 _SIDE, _EDGE = 20, 0.02  # of the manifold: images per side, and probability beyond it on each side
-_KL_IMAGES = 2000
+_KL_IMAGES, _KL_SAMPLES = 2000, 10
 _MAP_DRAWS, _LABELS = 2000, 100  # points of the prior, and labels that they are drawn for
 
 
@@ -192,27 +201,43 @@ def _interpolations(vae: VAE, x: np.ndarray, y: np.ndarray | None, rng: np.rando
 
 
 def _kl(vae: VAE, x: np.ndarray, y: np.ndarray | None, evaluation: Evaluation | None) -> Picture:
-    if evaluation is None:
+    if evaluation is None or evaluation.kl_per_layer is None:
         x, y = x[:_KL_IMAGES], None if y is None else y[:_KL_IMAGES]
         mean, stddev = posterior_moments(vae, x, y)
-        kl, active, count = kl_per_dimension(mean, stddev, *prior_moments(vae.generator, y)), active_units(mean), len(mean)
+        parts = kl_of_latents(vae, mean, stddev, y, log_weights(vae, x, y, samples=_KL_SAMPLES).kl_terms)
+        active, count = active_units(mean), len(mean)
     else:
-        kl, active, count = np.array(evaluation.kl_per_dimension), np.array(evaluation.active_units), evaluation.kl.images
+        parts = LatentKL(np.array(evaluation.kl_per_dimension), evaluation.kl_per_layer, evaluation.kl_matched)
+        active, count = np.array(evaluation.active_units), evaluation.kl.images
+    kl, sizes = parts.per_dimension, layer_sizes(vae)
+    layers = dict(zip(layer_names(len(sizes)), sizes)) if len(sizes) > 1 else None
     rest = "" if active.all() else "; those of the others hardly do, whatever their KL"
-    moments = (
-        ""
-        if standard_prior(vae.generator)
-        else " The prior is not N(0, I): each dimension by itself is compared with mean and standard deviation of prior draws, as if both "
-        "were normal, so the bars do not add up to the KL of the model."
-    )
     return Picture(
         "What each latent dimension carries",
         f"KL between posterior and prior by latent dimension, averaged over {count:,} test images. Active are {active.sum()} of {len(kl)}: "
-        f"their posterior mean varies over images with a variance above 0.01{rest}.{moments}",
-        f"Bars in falling order, from {kl.max():.2f} to {kl.min():.2f} nats; {active.sum()} of {len(kl)} are marked as active.",
+        f"their posterior mean varies over images with a variance above 0.01{rest}.{_kl_notes(parts, layers)}",
+        f"Bars in falling order{' in each layer' if layers else ''}, from {kl.max():.2f} to {kl.min():.2f} nats; {active.sum()} of "
+        f"{len(kl)} are marked as active.",
         "svg+xml",
-        plots.svg(plots.kl_bars(kl, active)),
+        plots.svg(plots.kl_bars(kl, active, layers)),
     )
+
+
+def _kl_notes(parts: LatentKL, layers: Mapping[str, int] | None) -> str:
+    """What bars and KL have to do with each other, where this does not go without saying."""
+    total, notes = sum(parts.per_layer.values()), ""
+    if len(parts.per_layer) > 1:
+        by_layer = ", ".join(f"{value:.2f} in {name}" for name, value in parts.per_layer.items())
+        notes += f" Layers stand from the top down, each given those above it: the KL of {total:.2f} nats is {by_layer}."
+    if parts.matched:
+        whole = layers is None or len(parts.matched) == len(layers)
+        here, there = ("", f" of {total:.2f} nats") if whole else (f"of {parts.matched[0]} ", f" of {parts.matched[0]}")
+        notes += (
+            f" Posterior or prior binds the dimensions {here}together, so the KL is no sum over them: each "
+            "by itself is compared with the prior by mean and standard deviation, as if both were normal, and these bars do not add up to "
+            f"the KL{there}."
+        )
+    return notes
 
 
 def _manifold(vae: VAE, y: np.ndarray | None, names: tuple[str, ...] | None) -> Picture:

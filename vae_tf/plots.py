@@ -137,22 +137,28 @@ def learning_curves(rows: Sequence[Mapping[str, float]]) -> Figure:
 
 
 @matplotlib.rc_context(_STYLE)
-def kl_bars(kl: np.ndarray, active: np.ndarray) -> Figure:
-    """Draw the KL of each latent dimension, the largest first.
+def kl_bars(kl: np.ndarray, active: np.ndarray, layers: Mapping[str, int] | None = None) -> Figure:
+    """Draw the KL of each latent dimension, the largest first; of layers side by side, the largest first in each.
 
     Args:
         kl: [D] nats per image.
         active: [D] bool, which of them are marked as active.
+        layers: name -> how many dimensions, in their order; None for one layer, whose name goes without saying.
     """
     figure = Figure(figsize=(8.6, 2.8), layout="constrained")
     axes = figure.subplots()
-    order, ranks = np.argsort(-kl, kind="stable"), np.arange(len(kl))
+    ends = np.cumsum([len(kl)] if layers is None else list(layers.values()))
+    order, ranks = np.lexsort((-kl, np.searchsorted(ends, np.arange(len(kl)), side="right"))), np.arange(len(kl))
     kl, active = kl[order], active[order]
     axes.bar(ranks[active], kl[active], color=_BLUE, label=f"active ({active.sum()})")
     if not active.all():
         axes.bar(ranks[~active], kl[~active], color="none", edgecolor=_GREY, hatch="////", label=f"not active ({(~active).sum()})")
     if len(kl) <= 50:
         axes.set_xticks(ranks, [str(dimension + 1) for dimension in order], fontsize=8 if len(kl) > 25 else 10)
+    for name, end, size in zip(layers or {}, ends, (layers or {}).values()):
+        axes.text(end - size / 2 - 0.5, 1.0, name, transform=axes.get_xaxis_transform(), ha="center", va="bottom")
+        if end < len(kl):
+            axes.axvline(end - 0.5, color=_INK, linestyle=":", linewidth=1.2)
     axes.set_xlim(-0.6, max(len(kl), 8) - 0.4)
     axes.set_xlabel("latent dimension")
     axes.set_ylabel("KL, nats per image")
