@@ -112,8 +112,11 @@ def test_a_denoising_model_sees_the_corrupted_and_explains_the_clean_images(halv
     np.testing.assert_array_equal(draw.x, halves)
     np.testing.assert_allclose(draw.mean(), vae.encode(seen).mean())
     vae.fit(tf.data.Dataset.from_tensors(((seen, halves),)), epochs=1, verbose=0)
-    with pytest.raises(DataError, match="only 0 and 1"):
-        vae.fit(tf.data.Dataset.from_tensors(((halves, seen),)), epochs=1, verbose=0)
+    vae.fit((seen, halves), batch_size=20, verbose=0)
+    vae.evaluate((seen - 1, halves), verbose=0)
+    for data in (tf.data.Dataset.from_tensors(((halves, seen),)), (halves, seen)):
+        with pytest.raises(DataError, match="only 0 and 1"):
+            vae.fit(data, epochs=1, verbose=0)
 
 
 def layered(ladder):

@@ -11,7 +11,7 @@ import yaml
 from pieces import LAYERED, OPTIONS, REGISTRIES, senseless, spec, tiny
 
 from vae_tf.build import build, build_objective, build_piece
-from vae_tf.config import Config
+from vae_tf.config import Config, preset
 from vae_tf.errors import ConfigError
 from vae_tf.likelihood import LIKELIHOODS
 from vae_tf.objective import OBJECTIVES
@@ -185,8 +185,10 @@ def test_the_product_of_networks_likelihoods_and_conditions_works(encoder, decod
             "`model.latent_dim` has 2 layers, and neither posterior nor prior has any; choose",
         ),
         ({"posterior": "iaf", "objective": "elbo-path"}, "InverseAutoregressivePosterior has none: .* `gradient=total`"),
-        ({"condition": "classes", "label_size": None}, "`model.condition` needs images labelled by at least 2 classes, got None"),
-        ({"condition": "vector", "label_size": None}, "`model.condition` needs images labelled by vectors, got None"),
+        ({"condition": "classes", "label_size": None}, "needs images labelled by at least 2 classes, got images without labels"),
+        ({"condition": "classes", "label_size": 1}, "needs images labelled by at least 2 classes, got labels of 1 class"),
+        ({"condition": "classes", "label_size": 2**40}, "`model.condition` takes at most 65536 classes"),
+        ({"condition": "vector", "label_size": None}, "`model.condition` needs images labelled by vectors, got images without labels"),
         ({"prior": "nonsense"}, "`model.prior` 'nonsense' does not exist"),
         ({"prior": {"name": "top-down", "top": {"name": "nonsense"}}, "latent_dim": [2, 3]}, "`model.prior.top` 'nonsense' does not exist"),
         ({"prior": {"name": "top-down", "top": 5}, "latent_dim": [2, 3]}, "`model.prior.top`: "),
@@ -207,3 +209,51 @@ def test_what_makes_no_sense_is_refused_when_it_is_built(axes, message):
 def test_layered_pieces_are_those_that_take_layers():
     for axis, names in LAYERED.items():
         assert {name for name, piece in REGISTRIES[axis].items() if "latent_dims" in inspect.signature(piece).parameters} == set(names)
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        {"condition": "classes"},
+        {"condition": "vector", "prior": "conditional-normal"},
+        {"prior": "coupling-flow", "posterior": "coupling-flow"},
+        {"posterior": "ladder", "prior": "top-down/vampprior"},
+        {"posterior": "hierarchical", "prior": "top-down/mixture"},
+        {"posterior": "iaf", "prior": "iaf"},
+        {"encoder": "residual", "decoder": "residual"},
+    ],
+)
+def test_mixed_precision_leaves_log_densities_in_single_precision(axes, images):
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        vae = model(axes)
+        history = vae.fit(images, LABELS[axes.get("condition")], batch_size=ROWS, verbose=0).history
+        draw = vae.draw(tf.constant(images), 1, tf.constant([0, 1]), label=label(vae, axes))
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    assert np.isfinite(history["loss"]).all()
+    assert {value.dtype for value in (draw.z, draw.log_q, draw.log_prior, draw.log_likelihood)} == {tf.float32}
+
+
+@pytest.mark.parametrize(
+    ("assignments", "message"),
+    [
+        (["objective.name=iwae"], "unknown key `warmup_epochs`.* `--set objective=iwae`"),
+        (["objective.warmup_steps=4"], "a configuration counts time in epochs; give `warmup_epochs`"),
+        (["objective.warmup_epochs=-1"], "`objective.warmup_epochs` must be at least 0 epochs, got -1"),
+        (["objective.warmup_epochs=true"], "`objective.warmup_epochs` must be at least 0 epochs, got True"),
+        (["objective.warmup_epochs=9999"], "train for longer or shorten it, by `objective.warmup_epochs`"),
+        (["objective.samples=true"], "`samples` must be a number or a word, got true"),
+        (["model.prior=top-down", "model.prior.top.components=3"], "choose the piece first, by model.prior.top=NAME"),
+    ],
+)
+def test_a_misplaced_setting_is_refused_with_the_way_out(assignments, message):
+    with pytest.raises(ConfigError, match=message):
+        build(preset("digits").override(assignments), (8, 8, 1), 17, 10)
+
+
+def test_a_piece_inside_a_piece_is_set_by_name_and_option():
+    settings = ["model.latent_dim=[4, 8]", "model.posterior=ladder", "model.prior=top-down", "model.prior.top=vampprior"]
+    config = preset("digits").override([*settings, "model.prior.top.components=7"])
+    assert config.model.prior == {"name": "top-down", "top": {"name": "vampprior", "components": 7}}
+    assert build(config, (8, 8, 1), 17, 10).generator.noise_layout == {"component": 1, "z2": 4, "z1": 8}

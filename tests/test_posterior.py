@@ -153,7 +153,7 @@ def test_a_ladder_adds_the_precisions_of_images_and_prior():
         (lambda: POSTERIORS["mixture"](3, components=0), "`components` must be from 1 to 10000, got 0"),
         (lambda: POSTERIORS["coupling-flow"](1), "a coupling flow needs at least 2 coordinates"),
         (lambda: POSTERIORS["iaf"](3, layers=0), "`layers` of a flow must be from 1 to 32, got 0"),
-        (lambda: POSTERIORS["iaf"](3, hidden=0), "`hidden` must be at least 1 unit"),
+        (lambda: POSTERIORS["iaf"](3, hidden=0), "`hidden` of a flow must be from 1 to 8192, got 0"),
         (lambda: POSTERIORS["hierarchical"]((4,)), r"a posterior of layers needs at least 2 of them, got `latent_dim` \[4\]"),
         (lambda: POSTERIORS["ladder"]((4,), None), "a posterior of layers needs at least 2"),
         (lambda: POSTERIORS["ladder"]((4, 4), None), "this prior has no layers; choose `model.prior=top-down`"),

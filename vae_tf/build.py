@@ -60,10 +60,16 @@ def build_piece(section: str, registry: Mapping[str, type], spec: Mapping[str, A
     piece = registry[spec["name"]]
     signature = inspect.signature(piece).parameters
     known: dict[str, Any] = {name: (parameter.annotation, parameter.default) for name, parameter in signature.items() if name not in given}
+    for name, value in options.items():
+        if isinstance(value, bool) and name in known and "bool" not in str(known[name][0]):
+            raise ConfigError(f"{section} {spec['name']!r}: `{name}` must be a number or a word, got {str(value).lower()}.")
     try:
         checked = create_model("Options", __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **known)(**options)
     except ValidationError as error:
-        raise ConfigError(f"{section} {spec['name']!r}: {explain(error, known)}") from None
+        reason = explain(error, known)
+        if reason.startswith("unknown key"):
+            reason += f" To take {spec['name']!r} with none of what was set before: `--set {section}={spec['name']}`."
+        raise ConfigError(f"{section} {spec['name']!r}: {reason}") from None
     return piece(**{name: given[name] for name in signature if name in given}, **{name: getattr(checked, name) for name in known})
 
 
@@ -125,20 +131,25 @@ def build_objective(config: Config, steps_per_epoch: int) -> Objective:
     Raises:
         ConfigError: an option does not fit, or a schedule would not end within the training.
     """
-    spec = {}
+    name, spec = config.objective["name"], {}
+    timed = {p.removesuffix("_steps") for p in inspect.signature(OBJECTIVES.get(name, Objective)).parameters if p.endswith("_steps")}
     for key, value in config.objective.items():
         stem = key.removesuffix("_epochs")
-        if stem == key:
+        if key.endswith("_steps") and key.removesuffix("_steps") in timed:
+            raise ConfigError(f"`objective.{key}`: a configuration counts time in epochs; give `{key.removesuffix('_steps')}_epochs`.")
+        if stem == key or stem not in timed:
             spec[key] = value
             continue
         try:
             spec[f"{stem}_steps"] = round(float(value) * steps_per_epoch)
         except (TypeError, ValueError, OverflowError):
             raise ConfigError(f"`objective.{key}` must be a number of epochs, got {value!r}.") from None
+        if isinstance(value, bool) or spec[f"{stem}_steps"] < 0:
+            raise ConfigError(f"`objective.{key}` must be at least 0 epochs, got {value!r}.")
     objective = build_piece("objective", OBJECTIVES, spec, train_images=steps_per_epoch * config.training.batch_size)
     if objective.settled_at > config.training.epochs * steps_per_epoch:
         raise ConfigError(
             f"the schedule of `objective` would end after {objective.settled_at / steps_per_epoch:g} epochs, but `training.epochs` is "
-            f"{config.training.epochs}; train for longer or shorten it."
+            f"{config.training.epochs}; train for longer or shorten it, by {' or '.join(f'`objective.{stem}_epochs`' for stem in timed)}."
         )
     return objective

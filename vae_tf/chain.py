@@ -1,12 +1,14 @@
 """Layers one after the other, for values with any number of leading axes."""
 
 from collections.abc import Sequence
-from typing import final
+from typing import Any, final
 
 import tensorflow as tf
 import tf_keras as keras
 
-__all__ = ["Chain"]
+from vae_tf.networks.layers import dense
+
+__all__ = ["Chain", "perceptron"]
 
 
 @final
@@ -29,3 +31,19 @@ class Chain(keras.layers.Layer):
         for layer in self.layers:
             values = layer(values)
         return values
+
+
+def perceptron(hidden: tuple[int, ...], activation: str, units: int, **last: Any) -> Chain:
+    """Return hidden layers and a linear one, float32 whatever Keras's policy: log densities are made of what it returns.
+
+    Args:
+        hidden: widths of the hidden layers; none for a linear map.
+        activation: a Keras activation name, or "gated".
+        units: size of the output.
+        **last: further arguments of the linear layer.
+
+    Raises:
+        ConfigError: a width is out of range, or the activation does not exist.
+    """
+    body = dense(hidden, activation, "float32") if hidden else []
+    return Chain([*body, keras.layers.Dense(units, dtype="float32", **last)])

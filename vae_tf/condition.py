@@ -10,6 +10,8 @@ from vae_tf.errors import ConfigError, DataError
 
 __all__ = ["CONDITIONS", "Classes", "Condition", "Vector"]
 
+_MOST_CLASSES = 2**16
+
 
 class Condition(Protocol):
     """p(x | z, y): the kind of the label y."""
@@ -51,7 +53,12 @@ class Classes:
 
     def __post_init__(self):
         if self.label_size is None or self.label_size < 2:
-            raise ConfigError(f"`model.condition` needs images labelled by at least 2 classes, got {self.label_size}; leave it out.")
+            found = "images without labels" if self.label_size is None else f"labels of {self.label_size} class"
+            raise ConfigError(f"`model.condition` needs images labelled by at least 2 classes, got {found}; leave it out, or add labels.")
+        if self.label_size > _MOST_CLASSES:
+            raise ConfigError(
+                f"`model.condition` takes at most {_MOST_CLASSES} classes, numbered from 0, got {self.label_size}; number the labels anew."
+            )
 
     @property
     def size(self) -> int:
@@ -70,7 +77,10 @@ class Classes:
     def check(self, y: np.ndarray) -> None:
         """Refuse what are no class numbers from 0 to K - 1."""
         if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer):
-            raise DataError(f"`y` must hold one class number per image, int [N], got {y.dtype} {list(y.shape)}.")
+            raise DataError(
+                f"`y` must hold one class number per image, int [N], got {y.dtype} {list(y.shape)}; "
+                "take `model.condition=vector` for vectors."
+            )
         if len(y) and not 0 <= y.min() <= y.max() < self.size:
             raise DataError(f"`y` must hold classes from 0 to {self.size - 1}, got {y.min()} to {y.max()}.")
 
@@ -93,7 +103,7 @@ class Vector:
 
     def __post_init__(self):
         if self.label_size is None or self.label_size < 1:
-            raise ConfigError(f"`model.condition` needs images labelled by vectors, got {self.label_size} values; leave it out.")
+            raise ConfigError("`model.condition` needs images labelled by vectors, got images without labels; leave it out, or add labels.")
 
     @property
     def size(self) -> int:
@@ -112,7 +122,10 @@ class Vector:
     def check(self, y: np.ndarray) -> None:
         """Refuse what are no finite vectors of K numbers."""
         if y.ndim != 2 or y.shape[1] != self.size:
-            raise DataError(f"`y` must hold one vector of {self.size} numbers per image, [N, {self.size}], got {list(y.shape)}.")
+            raise DataError(
+                f"`y` must hold one vector of {self.size} numbers per image, [N, {self.size}], got {list(y.shape)}; take "
+                "`model.condition=classes` for class numbers."
+            )
         if not np.isfinite(y).all():
             raise DataError("`y` must be finite, got NaN or infinity.")
 

@@ -114,7 +114,7 @@ class ModelConfig:
     posterior: Piece = field(default_factory=lambda: {"name": "diagonal-normal"})
     likelihood: Piece = field(default_factory=lambda: {"name": "bernoulli"})
     prior: Piece = field(default_factory=lambda: {"name": "standard-normal"})
-    condition: Piece | None = None
+    condition: Annotated[Piece | None, BeforeValidator(lambda value: None if value == "none" else value)] = None
 
     @property
     def latent_dims(self) -> tuple[int, ...]:
@@ -276,6 +276,10 @@ def _assign(values: dict[str, Any], path: list[str], value: Any, whole: str) -> 
     for index, part in enumerate(parents):
         if part in values:
             values[part] = _named(values[part])
+        if part not in values and isinstance(values.get("name"), str):  # a piece inside a piece
+            if last != "name":
+                raise ConfigError(f"`--set` {whole}: choose the piece first, by {'.'.join(path[: index + 1])}=NAME.")
+            values[part] = {}
         if not isinstance(values.get(part), dict):
             known = _keys(Config, path[:index])
             raise ConfigError(f"`--set` {whole}: unknown section `{'.'.join(path[: index + 1])}`.{did_you_mean(part, known)}")

@@ -10,12 +10,12 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from vae_tf.chain import Chain
+from vae_tf.chain import perceptron
 from vae_tf.errors import ConfigError
 
 __all__ = ["CouplingFlow", "Flow", "InverseAutoregressiveFlow"]
 
-_MOST_LAYERS = 32
+_MOST_LAYERS, _MOST_UNITS = 32, 2**13
 _WIDEST = 2.0  # log scales of a coupling lie in (-2, 2)
 # A gate starts at sigmoid(2) = 0.88, near the identity, and stays above sigmoid(-2) = 0.12: a density far out is small, never NaN.
 _OPEN, _REACH = 2.0, 4.0
@@ -38,8 +38,9 @@ class Flow(keras.layers.Layer):
         super().__init__(name="flow", dtype="float32")
         if not 1 <= layers <= _MOST_LAYERS:
             raise ConfigError(f"`layers` of a flow must be from 1 to {_MOST_LAYERS}, got {layers}.")
-        if hidden < 1 or context_size < 0:
-            raise ConfigError(f"`hidden` must be at least 1 unit and `context` at least 0 values, got {hidden} and {context_size}.")
+        for name, value, least in (("hidden", hidden, 1), ("context", context_size, 0)):
+            if not least <= value <= _MOST_UNITS:
+                raise ConfigError(f"`{name}` of a flow must be from {least} to {_MOST_UNITS}, got {value}.")
         self.latent_dim = latent_dim
         self.networks = [self.make_network(latent_dim, hidden, context_size) for _ in range(layers)]
 
@@ -90,8 +91,7 @@ class CouplingFlow(Flow):
     def make_network(self, latent_dim: int, hidden: int, context_size: int) -> keras.layers.Layer:
         """Return two hidden layers, and shift and log scale of the second half: zero at first, so that the flow starts as the identity."""
         kept = latent_dim // 2
-        last = keras.layers.Dense(2 * (latent_dim - kept), kernel_initializer="zeros")
-        network = Chain([keras.layers.Dense(hidden, "relu"), keras.layers.Dense(hidden, "relu"), last])
+        network = perceptron((hidden, hidden), "relu", 2 * (latent_dim - kept), kernel_initializer="zeros")
         network(tf.zeros([1, kept + context_size]))  # makes the weights
         return network
 

@@ -13,6 +13,9 @@ from vae_tf.likelihood import Likelihood
 __all__ = ["Batch", "check", "labels", "unpack"]
 
 
+_NOTHING = object()
+
+
 class Batch(NamedTuple):
     """B examples."""
 
@@ -35,14 +38,14 @@ def unpack(data: Any, condition: Condition | None) -> Batch:
     return Batch(x, given, None if condition is None else label, weight)
 
 
-def check(data: Any, y: Any, likelihood: Likelihood, condition: Condition | None) -> None:
+def check(data: Any, likelihood: Likelihood, condition: Condition | None, beside: Any = _NOTHING) -> None:
     """Check arrays, and the first batch of a dataset, against the likelihood's support and the condition; let other data pass.
 
     Args:
-        data: what is given to `fit` or `evaluate`.
-        y: labels beside it, or None.
+        data: what is given to `fit` or `evaluate`, or a batch or dataset of them: x, (x, y) or (x, y, sample_weight).
         likelihood: of the model.
         condition: of the model, or None.
+        beside: where `data` is x alone, the y beside it, or None.
 
     Raises:
         DataError: images outside the support, or labels that are missing or none of the condition's.
@@ -51,8 +54,8 @@ def check(data: Any, y: Any, likelihood: Likelihood, condition: Condition | None
         return
     if isinstance(data, tf.data.Dataset):
         data = next(iter(data.take(1)), ())
-    elif y is not None:
-        data = (data, y)
+    elif beside is not _NOTHING:
+        data = (data,) if beside is None else (data, beside)
     images, label, _ = keras.utils.unpack_x_y_sample_weight(data)
     x = images[-1] if isinstance(images, tuple | list) else images  # what the encoder sees in its place may be anything
     if isinstance(x, np.ndarray | tf.Tensor):

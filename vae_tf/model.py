@@ -72,7 +72,7 @@ class VAE(keras.Model):
         self.generator = Generator(prior, decoder, likelihood, condition)
         self.prior, self.decoder, self.likelihood, self.condition = prior, decoder, likelihood, condition
         if condition is not None:
-            self.label_map = keras.layers.Dense(prod(likelihood.image_shape[:2]), use_bias=False, name="label_map")
+            self.label_map = keras.layers.Dense(prod(likelihood.image_shape[:2]), use_bias=False, dtype="float32", name="label_map")
         self.seed = seed
         self.trackers = {name: keras.metrics.Mean(name) for name in ("loss", "elbo", "kl", "reconstruction")}
         self._create_weights()
@@ -195,8 +195,8 @@ class VAE(keras.Model):
         """
         if kwargs.get("sample_weight") is not None and y is None:
             raise ConfigError("`sample_weight` needs a `y` beside it, got none; Keras passes weights on only with targets, so pass y=x.")
-        inputs.check(x, y, self.likelihood, self.condition)
-        inputs.check(validation_data, None, self.likelihood, self.condition)
+        inputs.check(x, self.likelihood, self.condition, beside=y)
+        inputs.check(validation_data, self.likelihood, self.condition)
         if isinstance(validation_data, np.ndarray | tf.Tensor):
             validation_data = (validation_data,)
         return super().fit(x, y, *args, validation_data=validation_data, **kwargs)
@@ -208,7 +208,7 @@ class VAE(keras.Model):
             DataError: as in `fit`.
         """
         if "_use_cached_eval_dataset" not in kwargs:  # `fit` calls this every epoch, on data that it has checked
-            inputs.check(x, y, self.likelihood, self.condition)
+            inputs.check(x, self.likelihood, self.condition, beside=y)
         return super().evaluate(x, y, *args, **kwargs)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
@@ -231,7 +231,7 @@ class VAE(keras.Model):
         condition = self.generator.beside(tf.zeros([tf.shape(x)[0], 1]), label)
         if condition is not None:
             height, width, _ = self.likelihood.image_shape
-            x = tf.concat([x, tf.reshape(self.label_map(condition), [-1, height, width, 1])], -1)
+            x = tf.concat([tf.cast(x, tf.float32), tf.reshape(self.label_map(condition), [-1, height, width, 1])], -1)
         return self.encoder(x, training=training)
 
     @property

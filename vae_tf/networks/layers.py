@@ -2,6 +2,7 @@
 
 import reprlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import final
 
 import tensorflow as tf
@@ -25,7 +26,7 @@ class Gated(keras.layers.Layer):
     """
 
     def __init__(self, both: keras.layers.Layer):
-        super().__init__()
+        super().__init__(dtype=both.dtype_policy)
         self.both = both
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
@@ -136,18 +137,19 @@ def activated(make: Callable[..., keras.layers.Layer], units: int, activation: s
     return make(units, activation=activation_of(activation))
 
 
-def dense(widths: tuple[int, ...], activation: str) -> list[keras.layers.Layer]:
+def dense(widths: tuple[int, ...], activation: str, dtype: str | None = None) -> list[keras.layers.Layer]:
     """Return dense layers of the given widths.
 
     Args:
         widths: of each layer; at least one.
         activation: a Keras activation name, or "gated".
+        dtype: of the layers; Keras's policy when None.
 
     Raises:
         ConfigError: a width is out of range, or the activation does not exist.
     """
     check_widths("hidden", widths)
-    return [activated(keras.layers.Dense, n, activation) for n in widths]
+    return [activated(partial(keras.layers.Dense, dtype=dtype), n, activation) for n in widths]
 
 
 def activation_of(name: str) -> Callable[[tf.Tensor], tf.Tensor]:

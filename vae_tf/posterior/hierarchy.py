@@ -8,7 +8,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras as keras
 
-from vae_tf.chain import Chain
+from vae_tf.chain import Chain, perceptron
 from vae_tf.errors import ConfigError
 from vae_tf.networks.layers import dense
 from vae_tf.posterior.base import ParametricPosterior, Posterior
@@ -100,7 +100,7 @@ class Hierarchical(_TopDown):
 
     def __init__(self, latent_dims: tuple[int, ...], *, hidden: tuple[int, ...] = (300,), activation: str = "relu"):
         super().__init__(latent_dims)
-        self.networks = [Chain([*dense(hidden, activation), keras.layers.Dense(2 * size)]) for size in latent_dims[1:]]
+        self.networks = [perceptron(hidden, activation, 2 * size) for size in latent_dims[1:]]
 
     def levels(self, features: tf.Tensor) -> list[tf.Tensor]:
         """Return the same features for each layer."""
@@ -139,8 +139,8 @@ class Ladder(_TopDown):
                 "choose `model.prior=top-down`, or `model.posterior=hierarchical`."
             )
         self.conditional = conditional
-        self.steps = [Chain(dense(hidden, activation)) for _ in latent_dims[1:]]
-        self.heads = [keras.layers.Dense(2 * size) for size in latent_dims[1:]]
+        self.steps = [Chain(dense(hidden, activation, "float32")) for _ in latent_dims[1:]]
+        self.heads = [keras.layers.Dense(2 * size, dtype="float32") for size in latent_dims[1:]]
 
     def levels(self, features: tf.Tensor) -> list[tf.Tensor]:
         """Return features after all steps for the top layer, and as they are for the bottom layer."""

@@ -6,9 +6,8 @@ from typing import final
 import tensorflow as tf
 import tf_keras as keras
 
-from vae_tf.chain import Chain
+from vae_tf.chain import perceptron
 from vae_tf.errors import ConfigError
-from vae_tf.networks.layers import dense
 from vae_tf.prior.base import FromNoise, Prior
 from vae_tf.pushforward import normal_terms
 from vae_tf.topdown import normal_of
@@ -42,7 +41,7 @@ class TopDown(Prior, keras.layers.Layer):
         if top.latent_dim != latent_dims[0]:
             raise ConfigError(f"`top` must have the {latent_dims[0]} latent dimensions of the top layer, got {top.latent_dim}.")
         self.latent_dims, self.latent_dim, self.top = tuple(latent_dims), sum(latent_dims), top
-        self.networks = [Chain([*dense(hidden, activation), keras.layers.Dense(2 * size)]) for size in latent_dims[1:]]
+        self.networks = [perceptron(hidden, activation, 2 * size) for size in latent_dims[1:]]
 
     @property
     def lacks(self) -> Mapping[str, str]:  # type: ignore[override]

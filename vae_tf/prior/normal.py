@@ -7,9 +7,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras as keras
 
-from vae_tf.chain import Chain
+from vae_tf.chain import perceptron
 from vae_tf.errors import ConfigError
-from vae_tf.networks.layers import dense
 from vae_tf.prior.base import Prior
 from vae_tf.pushforward import normal_terms
 from vae_tf.topdown import normal_of
@@ -68,7 +67,7 @@ class ConditionalNormal(Prior, keras.layers.Layer):
                 "or choose `model.prior=standard-normal`."
             )
         self.latent_dim = latent_dim
-        self.network = Chain([*(dense(hidden, "relu") if hidden else []), keras.layers.Dense(2 * latent_dim)])
+        self.network = perceptron(hidden, "relu", 2 * latent_dim)
 
     def from_noise(self, eps: tf.Tensor, condition: tf.Tensor | None = None) -> tf.Tensor:
         """Return loc(c) + scale(c) eps."""
