@@ -78,6 +78,11 @@ def test_sample_draws_the_class_that_is_asked_for_or_all_in_turn(labelled, tmp_p
         np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png")), expected[..., 0])
 
 
+def test_sample_fills_whole_rows_of_classes_if_nobody_says_how_many(labelled, tmp_path):
+    done = invoke("sample", labelled / "classes", "--out", tmp_path / "a.png")
+    assert "60 images, seed 0, one class in each column." in done.stdout, done.output
+
+
 def test_sample_reads_a_vector(labelled, tmp_path):
     vae = load(labelled / "vector").vae
     assert invoke("sample", labelled / "vector", "--count", 4, "--label", "0.5,-1", "--out", tmp_path / "a.png").exit_code == 0

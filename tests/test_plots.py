@@ -64,6 +64,11 @@ def test_the_kl_is_sorted_and_keeps_the_number_of_its_dimension():
     assert all(bar.get_hatch() for bar in axes.patches[2:])
 
 
+def test_epochs_are_whole_numbers():
+    ticks = plots.learning_curves(ROWS).axes[0].get_xticks()
+    assert (ticks == ticks.round()).all()
+
+
 def test_layers_keep_their_order_and_are_named():
     axes = plots.kl_bars(np.array([0.1, 0.3, 5.0, 7.0, 6.0]), np.ones(5, bool), {"z2": 2, "z1": 3}).axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "1", "4", "5", "3"]

@@ -5,7 +5,7 @@ import html
 import io
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from statistics import NormalDist
 
@@ -19,12 +19,14 @@ from vae_tf.errors import RunError
 from vae_tf.evaluate import evaluate
 from vae_tf.latents import posterior_moments, prior_draws
 from vae_tf.model import VAE
+from vae_tf.objective import OBJECTIVES
 from vae_tf.pictures import manifold
 from vae_tf.report import write_report
 from vae_tf.run import EVALUATION, HISTORY
 from vae_tf.train import train
 
 ALBUM = ["Learning curves", "Reconstructions", "Samples from the prior", "Interpolations", "What each latent dimension carries"]
+PSEUDO = "The pseudo-inputs of the prior"
 PLANE = ["The manifold", "The map of test images"]
 
 
@@ -207,7 +209,7 @@ LAYERS = {"name": "top-down", "top": {"name": "vampprior", "components": 3}, "hi
 
 
 def test_a_conditional_model_shows_a_row_of_samples_for_each_class(tmp_path):
-    run = trained(tmp_path, latent_dim=2, condition="classes", data={"corrupt": "mask", "corruption": 0.25})
+    run = trained(tmp_path, latent_dim=2, condition="classes")
     evaluate(run.vae, *run.test_images(), samples=3, verbose=False).write(run.folder / EVALUATION)
     page = Page(write_report(run, run.images()))
     assert [title for title, _ in page.sections[1:]] == ALBUM + PLANE
@@ -216,8 +218,33 @@ def test_a_conditional_model_shows_a_row_of_samples_for_each_class(tmp_path):
     assert re.findall(r">([^<>]+)</text>", samples) == ["0", "1", "2"]
     assert "<dt>condition</dt><dd>classes, 3</dd>" in page.text
     assert "log p(x | y)" in page.text
-    assert "the encoder was trained on copies: mask, 0.25" in page.text
     assert "given the label 0" in page.text
+    assert "p(x\N{NO-BREAK SPACE}|\N{NO-BREAK SPACE}z)" not in page.text, "every density of a picture is given the label"
+
+
+def test_a_denoising_model_shows_what_it_restores(tmp_path):
+    run = trained(tmp_path, data={"corrupt": "mask", "corruption": 0.25})
+    page = Page(write_report(run, run.images()))
+    assert [title for title, _ in page.sections[1:]] == [*ALBUM[:2], "Restorations", *ALBUM[2:]]
+    assert "the encoder was trained on copies: mask, 0.25" in page.text
+    assert "a corrupted test image (mask, 0.25)" in page.text
+    assert "a gap between the curves is not overfitting" in page.text
+    with Image.open(io.BytesIO(base64.b64decode(page.sections[3][1][0]["src"].partition(",")[2]))) as image:
+        pixels = np.asarray(image)
+    left = np.concatenate([pixels[:60, column : column + 50, 0] for column in range(0, 5 * 116, 116)])
+    assert 0.15 < (left == 0).mean() < 0.35, "a quarter of the pixels is masked, and hardly any was black"
+
+
+def test_the_header_tells_every_option_and_the_curves_what_they_are(run, page, tmp_path):
+    assert "<dt>encoder</dt><dd>mlp (hidden [8], activation relu)</dd>" in page.text
+    assert "<dt>objective</dt><dd>elbo (weight 1.0, warmup_epochs 0, cycles 1, samples 1, gradient path)</dd>" in page.text
+    assert "is not the plain ELBO" not in page.text
+    other = replace(run, config=replace(run.config, objective={"name": "iwae", "samples": 3}))
+    run.vae.compile(objective=OBJECTIVES["iwae"](samples=3))
+    text = write_report(other, run.images(), tmp_path / "iwae.html").read_text()
+    run.vae.compile()
+    assert "<dd>iwae (samples 3, gradient plain)</dd>" in text
+    assert "The objective (iwae) is not the plain ELBO" in text
 
 
 def test_a_model_of_label_vectors_is_reported(tmp_path):
@@ -245,9 +272,10 @@ def test_interpolations_join_images_of_one_label_and_keep_it(tmp_path, monkeypat
 def test_a_model_of_layers_is_reported_with_the_size_of_each(tmp_path):
     run = trained(tmp_path, latent_dim=[1, 2], posterior={"name": "ladder", "hidden": [4]}, prior=LAYERS)
     page = Page(write_report(run, run.images()))
-    assert [title for title, _ in page.sections[1:]] == ALBUM
+    assert [title for title, _ in page.sections[1:]] == [*ALBUM, PSEUDO]
+    assert page.sections[-1][1][0]["alt"].startswith("3 learned images")
     assert "<dt>latent dimensions</dt><dd>2 layers, 1 + 2</dd>" in page.text
-    assert "top-down (top vampprior (components 3), hidden [4])" in page.text
+    assert "top-down (top vampprior (components 3), hidden [4], activation relu)" in page.text
     assert "Layers stand from the top down, each given those above it" in page.text
     assert "do not add up" not in page.text, "a layer of one dimension is told by itself"
 
@@ -294,7 +322,7 @@ def test_an_evaluation_that_does_not_say_the_kl_of_layers_is_read_and_its_bars_a
 def test_the_plane_is_shown_where_the_prior_draws(tmp_path, latent_dim, model):
     run = trained(tmp_path, latent_dim=latent_dim, **model)
     page = Page(write_report(run, run.images()))
-    assert [title for title, _ in page.sections[1:]] == ALBUM + PLANE
+    assert [title for title, _ in page.sections[1:] if title != PSEUDO] == ALBUM + PLANE
     assert "The grid is even over the range of prior draws" in page.text
     assert "The grey points are draws from the prior" in page.text
     assert "dotted circles" not in page.text

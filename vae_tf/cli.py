@@ -16,6 +16,7 @@ __all__ = ["main"]
 
 _DATA_DIR = click.option("--data-dir", envvar="TFDS_DATA_DIR", help="Folder of prepared tensorflow_datasets sets.")
 _COLUMNS = 20  # of classes
+_COUNT = 64
 _RUN = click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 
 
@@ -96,7 +97,9 @@ def report(run: Path, data_dir: str | None) -> None:
 
 @main.command()
 @_RUN
-@click.option("--count", default=64, show_default=True, type=click.IntRange(1, 10_000), help="Number of images.")
+@click.option(
+    "--count", type=click.IntRange(1, 10_000), help="Number of images.  [default: 64; of all classes in turn, as many as fill whole rows]"
+)
 @click.option(
     "--seed",
     default=0,
@@ -110,16 +113,19 @@ def report(run: Path, data_dir: str | None) -> None:
     help="For a model with a condition: a class by name or number, or the numbers of a vector as 0.5,1,0. Without it, all classes in turn.",
 )
 @click.option("--out", default="samples.png", show_default=True, type=click.Path(path_type=Path, dir_okay=False), help="PNG file to write.")
-def sample(run: Path, count: int, seed: int, label: str | None, out: Path) -> None:
+def sample(run: Path, count: int | None, seed: int, label: str | None, out: Path) -> None:
     """Draw images from RUN's prior: the means of p(x | z), as a grid."""
     start_tensorflow()
     from vae_tf import plots
     from vae_tf import run as runs
 
     complete = runs.load(run)
-    labels = complete.labels(count, label)
+    labels = complete.labels(count or _COUNT, label)
     classes = 0 if labels is None or label is not None else int(labels.max()) + 1
     columns = classes if 1 <= classes <= _COLUMNS else None
+    if count is None:
+        count = _COUNT - _COUNT % (columns or 1)
+        labels = labels if labels is None else labels[:count]
     plots.save_png(out, plots.image_grid(complete.vae.generate(count, seed, labels), columns))
     given = f", label {label}" if label is not None else ", one class in each column" if columns else ""
     click.echo(f"wrote {out}: {count} images, seed {seed}{given}.")

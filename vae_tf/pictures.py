@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from vae_tf import data, plots
+from vae_tf.corruption import corrupt
 from vae_tf.data import Images
 from vae_tf.evaluate import Evaluation, log_weights
 from vae_tf.generator import noise
@@ -24,11 +25,13 @@ from vae_tf.latents import (
     standard_prior,
 )
 from vae_tf.model import VAE
+from vae_tf.objective import Elbo
 from vae_tf.run import Run
 
 __all__ = ["Picture", "manifold", "pictures_of"]
 
 _PAIRS, _PAIR_COLUMNS = 20, 5
+_PSEUDO_INPUTS, _PSEUDO_COLUMNS = 60, 12
 _CLASSES, _VECTORS = 20, 4  # rows of samples with a label each
 _PATHS, _PATH_STEPS = 6, 9
 _SIDE, _EDGE = 20, 0.02  # of the manifold: images per side, and probability beyond it on each side
@@ -90,7 +93,7 @@ def manifold(vae: VAE, label: np.ndarray | None = None) -> tuple[np.ndarray, np.
 def pictures_of(
     run: Run, images: Images, rows: Sequence[Mapping[str, float]], evaluation: Evaluation | None, seed: int
 ) -> Iterator[Picture]:
-    """Yield the pictures of a run one by one, as they are made: five, and two more where the latents are a plane.
+    """Yield the pictures of a run one by one, as they are made: five, and more where the model has more to show.
 
     Args:
         run: a complete run.
@@ -104,25 +107,40 @@ def pictures_of(
     y = None if vae.condition is None else images.test.y
     classes = images.test.y if images.test.y is not None and images.test.y.ndim == 1 else None
     order = _spread_over_classes(classes, np.random.default_rng([seed, 0]).permutation(len(x)))
-    yield _learning_curves(rows)
+    yield _learning_curves(run, rows)
     yield _reconstructions(vae, x, y, order)
+    if run.config.data.corruption is not None:
+        yield _restorations(vae, x, y, order, run.config.data.corrupt, run.config.data.corruption, seed)
     if y is None or vae.condition is None:
         yield _samples(vae, seed)
     else:
         yield _samples_by_label(vae, vae.condition.size, y[order], images.label_names, seed)
     yield _interpolations(vae, x, y, np.random.default_rng([seed, 2]))
     yield _kl(vae, x, y, evaluation)
+    mixture = next((prior for prior in (vae.prior, getattr(vae.prior, "top", None)) if hasattr(prior, "pseudo_inputs")), None)
+    if mixture is not None:
+        yield _pseudo_inputs(mixture.pseudo_inputs().numpy())
     if vae.prior.latent_dim == 2:
         yield _manifold(vae, y, images.label_names)
         yield _latent_map(vae, x, y, classes, images.label_names)
 
 
-def _learning_curves(rows: Sequence[Mapping[str, float]]) -> Picture:
-    last = rows[-1]
+def _learning_curves(run: Run, rows: Sequence[Mapping[str, float]]) -> Picture:
+    last, objective, config = rows[-1], run.vae.objective, run.config
+    plain = isinstance(objective, Elbo) and (objective.weight, objective.warmup_steps) == (1, 0)
+    notes = (
+        "In training the encoder saw corrupted images, in validation clean ones, so a gap between the curves is not overfitting by itself."
+        if config.data.corruption is not None
+        else "A validation curve that falls away from the training curve means overfitting."
+    )
+    if not plain:
+        notes += (
+            f" The objective ({config.objective['name']}) is not the plain ELBO: the curves show the ELBO of its posterior samples, with "
+            "the KL unweighted; minus what it maximises is `loss` in history.csv."
+        )
     return Picture(
         "Learning curves",
-        "Averages over the images of each epoch, in nats per image; ELBO = reconstruction - KL, and higher is better. "
-        "A validation curve that falls away from the training curve means overfitting.",
+        f"Averages over the images of each epoch, in nats per image; ELBO = reconstruction - KL, and higher is better. {notes}",
         f"Three line plots by epoch. After epoch {last['epoch']:.0f} the ELBO is {last['elbo']:.1f} nats per image in training and "
         f"{last['val_elbo']:.1f} in validation, of which reconstruction is {last['val_reconstruction']:.1f} and KL {last['val_kl']:.1f}.",
         "svg+xml",
@@ -133,13 +151,42 @@ def _learning_curves(rows: Sequence[Mapping[str, float]]) -> Picture:
 def _reconstructions(vae: VAE, x: np.ndarray, y: np.ndarray | None, order: np.ndarray) -> Picture:
     chosen = x[order[:_PAIRS]]
     inputs = tf.constant(chosen) if y is None else (tf.constant(chosen), tf.constant(y[order[:_PAIRS]]))
-    given = "" if y is None else ", both given the label of the image"
+    z, given = ("z", "") if y is None else ("z, y", ", both given the label y of the image")
+    posterior = "q(z | x)" if y is None else "q(z | x, y)"
     return Picture(
         "Reconstructions",
-        f"In each pair, on the left a test image, on the right its reconstruction: the mean of p(x | z) at the mean of q(z | x){given}.",
+        f"In each pair, on the left a test image, on the right its reconstruction: the mean of p(x | {z}) at the mean of "
+        f"{posterior}{given}.",
         f"{len(chosen)} pairs of a test image and its reconstruction.",
         "png",
         plots.png(plots.pair_grid(chosen, vae(inputs).numpy(), _PAIR_COLUMNS)),
+    )
+
+
+def _restorations(vae: VAE, x: np.ndarray, y: np.ndarray | None, order: np.ndarray, kind: str, level: float, seed: int) -> Picture:
+    chosen = corrupt(tf.constant(x[order[:_PAIRS]]), kind, level, tf.constant([seed, 3]))
+    inputs = chosen if y is None else (chosen, tf.constant(y[order[:_PAIRS]]))
+    z, given = ("z", "") if y is None else ("z, y", ", both given the label y of the image")
+    return Picture(
+        "Restorations",
+        f"In each pair, on the left a corrupted test image ({kind}, {level:g}), as the encoder saw images in training; on the right the "
+        f"mean of p(x | {z}) at the posterior mean of what is on the left{given}.",
+        f"{chosen.shape[0]} pairs of a corrupted test image and its restoration.",
+        "png",
+        plots.png(plots.pair_grid(chosen.numpy(), vae(inputs).numpy(), _PAIR_COLUMNS)),
+    )
+
+
+def _pseudo_inputs(images: np.ndarray) -> Picture:
+    shown = images[:_PSEUDO_INPUTS]
+    rest = f", the first {len(shown)} of {len(images):,}" if len(images) > len(shown) else ""
+    return Picture(
+        "The pseudo-inputs of the prior",
+        f"Images u that were learned with the weights{rest}: the prior is the mixture of the posteriors q(z | u), each as likely as the "
+        "others. They need not look like data.",
+        f"{len(shown)} learned images, each of which stands for a component of the prior.",
+        "png",
+        plots.png(plots.image_grid(shown, _PSEUDO_COLUMNS)),
     )
 
 
@@ -181,18 +228,22 @@ def _sample_pairs(vae: VAE, eps: np.ndarray, labels: np.ndarray | None, seed: in
 
 def _interpolations(vae: VAE, x: np.ndarray, y: np.ndarray | None, rng: np.random.Generator) -> Picture:
     start, end = np.resize(rng.permutation(len(x)), (2, _PATHS))
-    labels, given = None, ""
+    labels, given, z = None, "", "z"
     if y is not None:
         alike = [np.flatnonzero((y == y[i]).reshape(len(y), -1).all(1) & (np.arange(len(y)) != i)) for i in start]
         end = np.array([rng.choice(others) if len(others) else other for others, other in zip(alike, end)])
-        labels, given = y[start], " All of a row is given the label of its first image, which the last one shares where the data have two."
+        z, labels, given = (
+            "z, y",
+            y[start],
+            " All of a row is given the label y of its first image, which the last one shares where the data have two.",
+        )
     z_start, z_end = (posterior_moments(vae, x[ends], labels)[0].astype(np.float32) for ends in (start, end))
     shares = np.linspace(0, 1, _PATH_STEPS, dtype=np.float32)[:, None, None]
     decoded = vae.decode(tf.constant((1 - shares) * z_start + shares * z_end), labels).mean().numpy()
     paths = np.concatenate([x[start][None], decoded, x[end][None]]).swapaxes(0, 1)
     return Picture(
         "Interpolations",
-        "In each row the first and the last image are test images. Between them are the means of p(x | z) along the straight line from "
+        f"In each row the first and the last image are test images. Between them are the means of p(x | {z}) along the straight line from "
         f"the posterior mean of the one to that of the other.{given}",
         f"{_PATHS} rows, each passing from one test image to another in {_PATH_STEPS} decoded steps.",
         "png",
@@ -242,7 +293,7 @@ def _kl_notes(parts: LatentKL, layers: Mapping[str, int] | None) -> str:
 
 def _manifold(vae: VAE, y: np.ndarray | None, names: tuple[str, ...] | None) -> Picture:
     label = None if y is None else np.zeros(1, np.int32) if y.ndim == 1 else y[:1]
-    given = "" if label is None else f", given the label {_name(label[0], names)}"
+    z, given = ("z", "") if label is None else ("z, y", f", given the label {_name(label[0], names)}")
     spacing = (
         "The grid is spaced by the prior: every image stands for about the same share of all samples, and the outermost "
         f"{_EDGE:.0%} on each side are left out."
@@ -252,7 +303,7 @@ def _manifold(vae: VAE, y: np.ndarray | None, names: tuple[str, ...] | None) -> 
     )
     return Picture(
         "The manifold",
-        f"The mean of p(x | z) over the plane of latents{given}. {spacing}",
+        f"The mean of p(x | {z}) over the plane of latents{given}. {spacing}",
         f"A square of {_SIDE} by {_SIDE} decoded images that change gradually with the two latent coordinates.",
         "svg+xml",
         plots.svg(plots.manifold(*manifold(vae, label))),

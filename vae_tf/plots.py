@@ -126,7 +126,7 @@ def learning_curves(rows: Sequence[Mapping[str, float]]) -> Figure:
         axes.plot(epochs, [row[f"val_{name}"] for row in rows], color=_ORANGE, linestyle="--", marker=marker, label="validation")
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
         axes.grid()
     settled = [row[name] for row in rows[len(rows) // 10 :] for name in ("elbo", "val_elbo")]
     margin = 0.05 * (max(settled) - min(settled)) or 1.0

@@ -1,5 +1,6 @@
 """The report of a run: one HTML file with the pictures a person would look at, of this very model and its data."""
 
+import inspect
 from collections.abc import Mapping
 from math import log10
 from pathlib import Path
@@ -9,17 +10,25 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import TypeAdapter, ValidationError
 
-from vae_tf.config import without_folders
+from vae_tf.condition import CONDITIONS
+from vae_tf.config import as_piece, without_folders
 from vae_tf.data import Images
 from vae_tf.errors import RunError
 from vae_tf.evaluate import CAVEAT, Evaluation
 from vae_tf.files import replacing
 from vae_tf.history import History
+from vae_tf.likelihood import LIKELIHOODS
+from vae_tf.networks import DECODERS, ENCODERS
+from vae_tf.objective import OBJECTIVES
 from vae_tf.pictures import pictures_of
+from vae_tf.posterior import POSTERIORS
+from vae_tf.prior import PRIORS
 from vae_tf.progress import progress
 from vae_tf.run import EVALUATION, HISTORY, REPORT, Run
 
 __all__ = ["write_report"]
+
+_AXES = {"encoder": ENCODERS, "decoder": DECODERS, "posterior": POSTERIORS, "likelihood": LIKELIHOODS, "prior": PRIORS}
 
 _NUMBERS = {
     "log_likelihood": "log p(x)",
@@ -48,7 +57,7 @@ def write_report(run: Run, images: Images, path: str | Path | None = None, seed:
     rows = History(run.folder / HISTORY).rows
     if not rows:
         raise RunError(f"`{run.folder / HISTORY}` is missing or empty; restore it or train again.")
-    with progress(7 if run.vae.prior.latent_dim == 2 else 5, "report", "pictures") as bar:
+    with progress(0, "report", "pictures") as bar:  # how many there are depends on the model
         pictures = []
         for picture in pictures_of(run, images, rows, evaluation, seed):
             pictures.append(picture)
@@ -106,16 +115,23 @@ def _facts(run: Run, rows: list[dict[str, float]]) -> dict[str, str]:
         f"{corrupted}",
         "images": f"{summary.train:,} for training, {summary.validation:,} for validation, {summary.test:,} for test",
         "latent dimensions": f"{len(above) + 1} layers, {' + '.join(map(str, config.model.latent_dims))}" if above else str(bottom),
-        **({} if config.model.condition is None else {"condition": f"{_piece(config.model.condition)}, {summary.label_size}"}),
-        **{axis: _piece(getattr(config.model, axis)) for axis in ("encoder", "decoder", "posterior", "likelihood", "prior")},
-        "objective": _piece(config.objective),
+        **({} if config.model.condition is None else {"condition": f"{_piece(CONDITIONS, config.model.condition)}, {summary.label_size}"}),
+        **{axis: _piece(registry, getattr(config.model, axis)) for axis, registry in _AXES.items()},
+        "objective": _piece(OBJECTIVES, config.objective),
         "training": f"{len(rows)} epochs in {minutes:.1f} minutes, batches of {config.training.batch_size}, "
         f"learning rate {config.training.learning_rate:g}, seed {config.seed}",
         "parameters": f"{weights:,}; {generator:,} of them in the generator",
     }
 
 
-def _piece(spec: Mapping[str, Any]) -> str:
-    values = {key: _piece(value) if isinstance(value, dict) and "name" in value else value for key, value in spec.items()}
-    options = ", ".join(f"{key} {value}" for key, value in values.items() if key != "name")
+def _piece(registry: Mapping[str, type], spec: Mapping[str, Any]) -> str:
+    """Return the name of a piece with all of its options, those that were left at their defaults too."""
+    values: dict[str, Any] = {}
+    for option, parameter in inspect.signature(registry[spec["name"]]).parameters.items():
+        if option == "top":  # of a prior, another prior
+            values[option] = _piece(registry, as_piece(option, spec.get(option)))
+        elif parameter.kind is parameter.KEYWORD_ONLY and parameter.default is not parameter.empty:
+            option = option.replace("_steps", "_epochs")  # a configuration counts time in epochs
+            values[option] = spec.get(option, parameter.default)
+    options = ", ".join(f"{option} {list(value) if isinstance(value, tuple) else value}" for option, value in values.items())
     return f"{spec['name']} ({options})" if options else spec["name"]
