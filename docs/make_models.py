@@ -3,7 +3,7 @@
 import inspect
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from vae_tf.build import build_model
 from vae_tf.condition import CONDITIONS
@@ -62,7 +62,7 @@ def document() -> str:
         sections.append(f"## {title}\n\n`{key}`: {what}. Exports to: {exports}.\n\n| name | formula | options {noise}| source |")
         sections[-1] += "\n" + "|---" * (5 if noise else 4) + "|\n"
         sections[-1] += "\n".join(_row(name, piece, _noise(name) if noise else None) for name, piece in registry.items())
-    sections.append(_presets())
+    sections += [_together(), _presets()]
     return "\n\n".join(sections) + "\n"
 
 
@@ -84,11 +84,16 @@ def _joined(text: str) -> str:
 
 
 def _options(piece: Any) -> str:
-    options = {name: p.default for name, p in inspect.signature(piece).parameters.items() if name not in _GIVEN}
-    words = [f"`{name.replace('_steps', '_epochs')}` {_plain(default)}" for name, default in options.items()]
+    options = {name: p for name, p in inspect.signature(piece).parameters.items() if name not in _GIVEN}
+    words = [f"`{name.replace('_steps', '_epochs')}` {_plain(option.default)}{_choices(option)}" for name, option in options.items()]
     if "top" in inspect.signature(piece).parameters:
         words.insert(0, "`top` a prior")
     return ", ".join(words)
+
+
+def _choices(option: inspect.Parameter) -> str:
+    others = [str(word) for word in get_args(option.annotation) if get_origin(option.annotation) is Literal and word != option.default]
+    return f" (or {', '.join(others)})" if others else ""
 
 
 def _plain(default: Any) -> str:
@@ -108,16 +113,52 @@ def _noise(prior: str) -> str:
     raise ConfigError(f"`{prior}` could not be built with any of {_SIZES}.")
 
 
+def _together() -> str:
+    rows = []
+    for name, objective in OBJECTIVES.items():
+        rows += [f"| `{name}`{_when(options)} | {' '.join(sorted(needs))} |" for options, needs in _needs(objective)]
+    lacks = []
+    for axis, registry in (("posterior", POSTERIORS), ("prior", PRIORS)):
+        for name, piece in registry.items():
+            if isinstance(piece.lacks, dict):
+                lacks += [f"| {axis} | `{name}` | {need} | {why} |" for need, why in piece.lacks.items()]
+    return _TOGETHER.format(objectives="\n".join(rows), lacks="\n".join(lacks))
+
+
+def _needs(objective: Any) -> list[tuple[dict[str, str], frozenset[str]]]:
+    """Return what an objective asks for, by the words of those options that change it."""
+    signature = inspect.signature(objective).parameters
+    given = {"train_images": 1000} if "train_images" in signature else {}
+    found: list[tuple[dict[str, str], frozenset[str]]] = []
+    words = {name: get_args(p.annotation) for name, p in signature.items() if get_origin(p.annotation) is Literal}
+    for name, choices in words.items() or {"": ("",)}.items():
+        for word in choices:
+            needs = objective(**given, **({name: word} if name else {})).needs
+            if needs and (name not in ("kernel", "estimate", "kind") or word == choices[0]):
+                found.append(({name: word} if len({objective(**given, **{name: w}).needs for w in choices if name}) > 1 else {}, needs))
+    return found
+
+
+def _when(options: dict[str, str]) -> str:
+    return "".join(f", `{name}` {word}" for name, word in options.items())
+
+
 def _presets() -> str:
     rows = []
     for name in preset_names():
         config, comment = preset(name), _comment(PRESETS / f"{name}.yaml")
-        pieces = (config.model.posterior, config.model.prior, config.model.likelihood, config.objective)
-        names = " | ".join(f"`{piece['name']}`" for piece in pieces)
-        rows.append(f"| `{name}` | {comment} | {names} |")
+        model, prior = config.model, config.model.prior
+        top = f" under `{prior['top']['name']}`" if "top" in prior else ""
+        label = f"given {model.condition['name']}" if model.condition else ""
+        names = " | ".join(f"`{piece['name']}`" for piece in (model.likelihood, config.objective))
+        latents = ", ".join(map(str, model.latent_dims))
+        rows.append(f"| `{name}` | {comment} | {latents} | `{model.posterior['name']}` | `{prior['name']}`{top} | {names} | {label} |")
     return (
         "## Presets\n\n`python -m vae_tf train NAME --run FOLDER`; each is one file in `vae_tf/presets/`.\n\n"
-        "| name | what, and its source | posterior | prior | likelihood | objective |\n|---|---|---|---|---|---|\n" + "\n".join(rows)
+        "| name | what, and its source | latents | posterior | prior | likelihood | objective | condition |\n"
+        + "|---" * 8
+        + "|\n"
+        + "\n".join(rows)
     )
 
 
@@ -125,6 +166,21 @@ def _comment(path: Path) -> str:
     lines = [line.removeprefix("#").strip() for line in path.read_text().splitlines() if line.startswith("#")]
     return _joined(" ".join(lines))
 
+
+_TOGETHER = """## What goes together
+
+Some objectives ask a draw for more than its log densities, and not every piece can answer; the combination is refused, with a remedy.
+
+| objective | asks for |
+|---|---|
+{objectives}
+
+| axis | piece | can not tell | why, and what works |
+|---|---|---|---|
+{lacks}
+
+`ladder` needs the prior `top-down`; `conditional-normal` needs a condition; `vampprior` takes no condition, and over several layers it stands on
+top: `model.prior=top-down model.prior.top=vampprior`. A list of sizes as `model.latent_dim`, top first, needs a posterior or a prior of layers."""
 
 _INTRODUCTION = """# Pieces and presets
 

@@ -184,7 +184,7 @@ def test_the_product_of_networks_likelihoods_and_conditions_works(encoder, decod
             {"latent_dim": [2, 3]},
             "`model.latent_dim` has 2 layers, and neither posterior nor prior has any; choose",
         ),
-        ({"posterior": "iaf", "objective": "elbo-path"}, "InverseAutoregressivePosterior has none: .* `gradient=total`"),
+        ({"posterior": "iaf", "objective": "elbo-path"}, "InverseAutoregressivePosterior has none: .*`objective.gradient=total`"),
         ({"condition": "classes", "label_size": None}, "needs images labelled by at least 2 classes, got images without labels"),
         ({"condition": "classes", "label_size": 1}, "needs images labelled by at least 2 classes, got labels of 1 class"),
         ({"condition": "classes", "label_size": 2**40}, "`model.condition` takes at most 65536 classes"),

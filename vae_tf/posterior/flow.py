@@ -73,7 +73,7 @@ class CouplingFlowPosterior(_FlowPosterior):
     Source: Dinh, Sohl-Dickstein and Bengio (2017), equations 7 and 8; as a posterior, Rezende and Mohamed (2015), section 4.
     """
 
-    lacks: ClassVar[Mapping[str, str]] = {"kl_terms": f"{_BOUND}, or count by layer", "log_q_pairs": _BOUND}
+    lacks: ClassVar[Mapping[str, str]] = {"kl_terms": f"{_BOUND}, or `objective.per=layer`", "log_q_pairs": _BOUND}
 
     def __init__(self, latent_dim: int, *, layers: int = 4, hidden: int = 100, context: int = 32):
         super().__init__(latent_dim, CouplingFlow(latent_dim, layers, hidden, context), context)
@@ -96,10 +96,10 @@ class InverseAutoregressivePosterior(_FlowPosterior):
     """
 
     lacks: ClassVar[Mapping[str, str]] = {
-        "kl_terms": f"{_BOUND}, or count by layer",
+        "kl_terms": f"{_BOUND}, or `objective.per=layer`",
         "log_q_pairs": _BOUND,
-        "log_q_path": "its density at a given z takes D passes of the network: choose an objective with `gradient=total`, "
-        "or `model.posterior=coupling-flow`",
+        "log_q_path": "its density at a given z takes D passes of the network: choose `objective.gradient=total` (`plain` for importance "
+        "weights), or `model.posterior=coupling-flow`",
     }
 
     def __init__(self, latent_dim: int, *, layers: int = 4, hidden: int = 320, context: int = 32):

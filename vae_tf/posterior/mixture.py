@@ -34,7 +34,7 @@ class MixturePosterior(ParametricPosterior):
     """
 
     lacks: ClassVar[Mapping[str, str]] = {
-        "kl_terms": "the components bind its dimensions together: choose `model.posterior=diagonal-normal`, or count by layer",
+        "kl_terms": "the components bind its dimensions together: choose `model.posterior=diagonal-normal`, or `objective.per=layer`",
         "log_q_pairs": "the components bind its dimensions together: choose `model.posterior=diagonal-normal`",
     }
 

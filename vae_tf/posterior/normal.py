@@ -50,7 +50,7 @@ class FullNormal(ParametricPosterior):
     """
 
     lacks: ClassVar[Mapping[str, str]] = {
-        "kl_terms": "its dimensions depend on each other: choose `model.posterior=diagonal-normal`, or count by layer",
+        "kl_terms": "its dimensions depend on each other: choose `model.posterior=diagonal-normal`, or `objective.per=layer`",
         "log_q_pairs": "its dimensions depend on each other: choose `model.posterior=diagonal-normal`",
     }
 

@@ -17,7 +17,7 @@ class _FlowPrior(Prior, keras.layers.Layer):
     """z = f(eps), eps ~ N(0, I), with f a flow that sees the condition, if there is one."""
 
     lacks: ClassVar[Mapping[str, str]] = {
-        "kl_terms": "the flow binds the dimensions together: choose `model.prior=standard-normal`, or count by layer"
+        "kl_terms": "the flow binds the dimensions together: choose `model.prior=standard-normal`, or `objective.per=layer`"
     }
 
     def __init__(self, flow: Flow):

@@ -32,7 +32,7 @@ class MixturePrior(Prior, keras.layers.Layer):
     """
 
     lacks: ClassVar[Mapping[str, str]] = {
-        "kl_terms": "its components bind the dimensions together: choose `model.prior=standard-normal`, or count by layer"
+        "kl_terms": "its components bind the dimensions together: choose `model.prior=standard-normal`, or `objective.per=layer`"
     }
 
     def __init__(self, latent_dim: int, *, components: int = 100):
