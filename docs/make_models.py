@@ -179,8 +179,9 @@ Some objectives ask a draw for more than its log densities, and not every piece 
 |---|---|---|---|
 {lacks}
 
-`ladder` needs the prior `top-down`; `conditional-normal` needs a condition; `vampprior` takes no condition, and over several layers it stands on
-top: `model.prior=top-down model.prior.top=vampprior`. A list of sizes as `model.latent_dim`, top first, needs a posterior or a prior of layers."""
+`ladder` needs the prior `top-down`; `conditional-normal` needs a condition; `vampprior` takes none, and over several layers it stands on
+top: `model.prior=top-down model.prior.top=vampprior`. A list of sizes as `model.latent_dim`, top first, needs a posterior or a prior of
+layers."""
 
 _INTRODUCTION = """# Pieces and presets
 
