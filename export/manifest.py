@@ -91,6 +91,12 @@ class Label(_Frozen):
     size: PositiveInt
     names: tuple[str, ...] | None = None
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Number and name of each class, where the names say more than the numbers."""
+        numbered = tuple(f"{number} {name}" for number, name in enumerate(self.names or ()))
+        return () if numbered == tuple(f"{number} {number}" for number in range(len(numbered))) else numbered
+
     def __str__(self) -> str:
         return f"a class from 0 to {self.size - 1}" if self.kind == "class" else f"a vector of {self.size} numbers"
 

@@ -27,7 +27,7 @@ def summarise(manifest: Manifest, damage: dict[str, str]) -> str:
         "noise": textwrap.wrap(f"{g.noise}, {g.latent_dim} values{_layout(g)}", _WIDTH),
         "label": [] if g.label is None else textwrap.wrap(f"{g.label}{_names(g.label)}", _WIDTH, max_lines=2),
         "image": [f"{' x '.join(map(str, g.image_shape))}", g.values],
-        "log p(x)": _told(_log_likelihood, origin),
+        f"log p({'x' if g.label is None else 'x | y'})": _told(_log_likelihood, origin),
         "signatures": [f"{name}: {signature}" for name, signature in manifest.signatures.items()],
         "parity": [f"{form}: {parity_line(manifest, form)}" for form in manifest.formats],
         "model": _told(_model, origin),
@@ -53,7 +53,7 @@ def _layout(g: GeneratorSpec) -> str:
 
 
 def _names(label: Label) -> str:
-    return f": {', '.join(label.names)}" if label.names else ""
+    return f": {', '.join(label.named)}" if label.named else ""
 
 
 def _told(tell: Callable[[dict[str, Any]], list[str]], origin: dict[str, Any]) -> list[str]:

@@ -39,7 +39,9 @@ class _Numbers(click.ParamType):
         try:
             return [int(part) if part.strip().lstrip("+-").isdecimal() else float(part) for part in value.split(",")]
         except ValueError:
-            raise InvalidArgumentError(f"`label` must be a number, or numbers with commas between them, got {value!r}") from None
+            rule = "`label` must be a number, or numbers with commas between them"
+            remedy = "a class is given by its number, and MODEL_CARD.md of the model lists the classes"
+            raise InvalidArgumentError(f"{rule}, got {value!r}; {remedy}") from None
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

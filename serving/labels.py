@@ -29,7 +29,7 @@ def label_spec(model: str, metadata: Metadata, label: ArrayLike | None) -> Tenso
     if spec is None and label is not None:
         raise InvalidArgumentError(f"`label` must be left out: {model} takes none")
     if spec is not None and label is None:
-        raise InvalidArgumentError(f"`label` must be given: {model} takes {_kind(spec)} for each image")
+        raise InvalidArgumentError(f"`label` must be given: {model} takes {_kind(spec)} for each image, for example {_example(spec)}")
     return spec
 
 
@@ -78,6 +78,13 @@ def rows_of(z: np.ndarray, label: ArrayLike | None) -> list[Any]:
     if len(label) != len(z):
         raise InvalidArgumentError(f"`label` must have one row per row of `z`, {len(z)}, got {list(label.shape)}")
     return [{"z": row, "label": of_row} for row, of_row in zip(z.tolist(), label.tolist())]
+
+
+def _example(spec: TensorSpec) -> str:
+    if len(spec.shape) == 1:
+        return "`--label 0`; MODEL_CARD.md of the model lists the classes"
+    zeros = ",".join(["0"] * min(spec.shape[1], 4))
+    return f"`--label {zeros}{',...' if spec.shape[1] > 4 else ''}`"
 
 
 def _kind(spec: TensorSpec) -> str:

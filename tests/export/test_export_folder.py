@@ -24,7 +24,7 @@ from export import ArtifactError, ConversionError, Manifest, TargetError, Verifi
 from export.artifact import check_target, next_version, publish, unfinished
 from export.card import write_card
 from export.image_values import image_values
-from export.manifest import BOUNDED, BOUNDED_MEANS, UNBOUNDED
+from export.manifest import BOUNDED, BOUNDED_MEANS, UNBOUNDED, Label
 from export.preview import write_preview
 from export.summary import summarise
 from export.verify import Probe, probes, verify
@@ -41,6 +41,12 @@ def copy(exported: Path, tmp_path: Path) -> Path:
 
 def everything(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def with_classes(exported: Path, names: tuple[str, ...] | None) -> Manifest:
+    manifest = Manifest.read(exported)
+    label = Label(kind="class", size=3, names=names)
+    return manifest.model_copy(update={"generator": manifest.generator.model_copy(update={"label": label})})
 
 
 def test_the_folder_holds_what_was_promised(exported: Path):
@@ -136,6 +142,38 @@ def test_the_card_and_the_screen_tell_each_part_with_its_options(exported: Path,
             "objective: elbo (warmup_epochs 5)\n",
         ):
             assert text in told
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (("0", "1", "2"), "a class from 0 to 2"),
+        (("1", "2", "3"), "a class from 0 to 2: 0 1, 1 2, 2 3"),
+        (("cat", "dog", "2"), "a class from 0 to 2: 0 cat, 1 dog, 2 2"),
+        (None, "a class from 0 to 2"),
+    ],
+)
+def test_names_of_classes_are_told_where_they_say_more_than_numbers(
+    exported: Path, tmp_path: Path, names: tuple[str, ...] | None, told: str
+):
+    manifest = with_classes(exported, names)
+    write_card(manifest, tmp_path)
+    assert f"The label is {told}.\n" in (tmp_path / "MODEL_CARD.md").read_text()
+    assert f"  label         {told}\n" in summarise(manifest, {})
+
+
+def test_a_likelihood_is_told_with_what_it_is_given(exported: Path, tmp_path: Path):
+    for manifest, card, screen in (
+        (Manifest.read(exported), "Test log-likelihood, log p(x): -123.45 +-", "  log p(x)      -123.45 +-"),
+        (
+            with_classes(exported, None),
+            "Test log-likelihood, log p(x | y) of an image x given its label y: -123.45 +-",
+            "  log p(x | y)  -123.45 +-",
+        ),
+    ):
+        write_card(manifest, tmp_path)
+        assert card in (tmp_path / "MODEL_CARD.md").read_text()
+        assert screen in summarise(manifest, {})
 
 
 def test_the_cards_python_runs(exported: Path, monkeypatch: pytest.MonkeyPatch):

@@ -20,10 +20,11 @@ CLASSES, VECTORS = np.array([0, 2, 1]), np.array([[0.5, 1, 0], [0, 0, 0], [-1, 0
 
 @pytest.fixture(scope="module")
 def transport(tmp_path_factory):
-    """A running server of `classes` (3 of them), `vectors` (3 numbers), `plain`, and `overflowing`, which has no sigmoid."""
+    """A running server of `classes` (3 of them), `vectors` (3 numbers), `long` (6), `plain`, and `overflowing`, which has no sigmoid."""
     root = tmp_path_factory.mktemp("labelled")
     write_version(root, "classes", image_shape=(4, 4, 1), label={"kind": "class", "size": 3, "names": ["a", "b", "c"]})
     write_version(root, "vectors", image_shape=(4, 4, 1), label={"kind": "vector", "size": 3})
+    write_version(root, "long", image_shape=(4, 4, 1), label={"kind": "vector", "size": 6})
     write_version(root, "plain", image_shape=(4, 4, 1))
     vector = {"kind": "vector", "size": 3}
     write_version(root, "overflowing", image_shape=(4, 4, 1), label=vector, model=decoder(2, (4, 4, 1), 0.0, "Identity", vector))
@@ -153,9 +154,20 @@ def test_generate_takes_a_label_on_the_command_line(client, transport, tmp_path,
 @pytest.mark.parametrize(
     ("model", "given", "message"),
     [
-        ("classes", [], "error: `label` must be given: classes takes the number of a class for each image"),
+        (
+            "classes",
+            [],
+            "error: `label` must be given: classes takes the number of a class for each image, for example `--label 0`; "
+            "MODEL_CARD.md of the model lists the classes\n",
+        ),
+        ("vectors", [], "error: `label` must be given: vectors takes 3 numbers for each image, for example `--label 0,0,0`\n"),
+        ("long", [], "long takes 6 numbers for each image, for example `--label 0,0,0,0,...`\n"),
         ("plain", ["--label", "1"], "error: `label` must be left out: plain takes none"),
-        ("classes", ["--label", "two"], "error: `label` must be a number, or numbers with commas between them, got 'two'"),
+        (
+            "classes",
+            ["--label", "two"],
+            "error: `label` must be a number, or numbers with commas between them, got 'two'; a class is given by its number",
+        ),
         ("classes", ["--label", "9"], "`label` must be a class from 0 to 2, got 9 in row 0"),
         ("vectors", ["--label", "1,,2"], "error: `label` must be a number, or numbers with commas between them, got '1,,2'"),
         ("vectors", ["--label", "1,2"], "`label` must be 3 numbers for all images"),
