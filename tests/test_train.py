@@ -326,7 +326,7 @@ def test_a_configuration_and_a_summary_without_the_keys_of_labels_and_corruption
 @pytest.mark.parametrize(
     ("arrays", "condition", "error", "message"),
     [
-        ({}, "classes", ConfigError, "`model.condition` needs images labelled by at least 2 classes, got None"),
+        ({}, "classes", ConfigError, "`model.condition` needs images labelled by at least 2 classes, got images without labels"),
         ({"y_train": np.arange(20) % 3}, "classes", DataError, "needs a label for each image, and the test images of npz:.* have none"),
         ({"y_train": np.arange(20) - 1, "y_test": np.arange(5)}, "classes", DataError, "`y` must hold classes from 0 to 18, got -1 to"),
         ({"y_train": np.ones((20, 3)), "y_test": np.ones((5, 3))}, "classes", DataError, "`y` must hold one class number per image"),
