@@ -9,7 +9,7 @@ from pydantic_core import from_json
 
 from export.manifest import library_version
 from vae_tf.errors import RunError
-from vae_tf.evaluate import Estimate
+from vae_tf.evaluation import Estimate
 from vae_tf.run import EVALUATION, Run
 
 __all__ = ["provenance"]

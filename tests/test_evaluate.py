@@ -26,7 +26,7 @@ from vae_tf import (
 )
 from vae_tf.build import build_model
 from vae_tf.config import Config
-from vae_tf.evaluate import Estimate, evaluate, log_weights
+from vae_tf.evaluation import Estimate, evaluate, log_weights
 from vae_tf.generator import noise
 from vae_tf.latents import active_units, kl_per_dimension, posterior_moments, prior_draws, prior_moments
 

@@ -23,7 +23,7 @@ from vae_tf import (
     Vector,
 )
 from vae_tf.errors import ConfigError, DataError
-from vae_tf.evaluate import evaluate
+from vae_tf.evaluation import evaluate
 
 SHAPE = (6, 5, 1)
 LABELS = np.arange(40) % 2

@@ -16,7 +16,7 @@ from PIL import Image
 
 from vae_tf.config import Config
 from vae_tf.errors import RunError
-from vae_tf.evaluate import evaluate
+from vae_tf.evaluation import evaluate
 from vae_tf.latents import posterior_moments, prior_draws
 from vae_tf.model import VAE
 from vae_tf.objective import OBJECTIVES

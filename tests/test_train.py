@@ -16,7 +16,7 @@ import tf_keras as keras
 
 from vae_tf.config import Config
 from vae_tf.errors import ConfigError, DataError, InterruptedRun, RunError
-from vae_tf.evaluate import log_weights
+from vae_tf.evaluation import log_weights
 from vae_tf.files import locked
 from vae_tf.history import COLUMNS
 from vae_tf.run import load

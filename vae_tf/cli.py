@@ -72,11 +72,11 @@ def train(preset: str, folder: Path, assignments: tuple[str, ...], resume: bool,
 def evaluate(run: Path, samples: int, seed: int, data_dir: str | None) -> None:
     """Estimate the log-likelihood of RUN's test images, with standard errors."""
     start_tensorflow()
-    from vae_tf import evaluate
+    from vae_tf import evaluation as evaluations
     from vae_tf import run as runs
 
     complete = runs.load(run)
-    evaluation = evaluate.evaluate(complete.vae, *complete.test_images(data_dir), samples=samples, seed=seed)
+    evaluation = evaluations.evaluate(complete.vae, *complete.test_images(data_dir), samples=samples, seed=seed)
     evaluation.write(run / runs.EVALUATION)
     click.echo(evaluation.table())
     click.echo(f"wrote {run / runs.EVALUATION}. Next: python -m vae_tf report {run}{_again(data_dir)}")

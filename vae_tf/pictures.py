@@ -12,7 +12,7 @@ import tensorflow as tf
 from vae_tf import data, plots
 from vae_tf.corruption import corrupt
 from vae_tf.data import Images
-from vae_tf.evaluate import Evaluation, log_weights
+from vae_tf.evaluation import Evaluation, log_weights
 from vae_tf.generator import noise
 from vae_tf.latents import (
     LatentKL,

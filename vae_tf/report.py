@@ -14,7 +14,7 @@ from vae_tf.condition import CONDITIONS
 from vae_tf.config import as_piece, without_folders
 from vae_tf.data import Images
 from vae_tf.errors import RunError
-from vae_tf.evaluate import CAVEAT, Evaluation
+from vae_tf.evaluation import CAVEAT, Evaluation
 from vae_tf.files import replacing
 from vae_tf.history import History
 from vae_tf.likelihood import LIKELIHOODS
