@@ -109,8 +109,8 @@ def test_more_samples_raise_the_estimate(linear, x):
 def test_the_estimate_does_not_depend_on_how_the_work_is_cut(linear, x, monkeypatch):
     """Chunks of samples and of images only bound the memory: with the exact posterior all cuts give one answer."""
     whole = log_weights(linear, x, samples=250).log_likelihood
-    monkeypatch.setattr("vae_tf.evaluate._ROWS", 60)
-    monkeypatch.setattr("vae_tf.evaluate._SAMPLES", 30)
+    monkeypatch.setattr("vae_tf.evaluation.importance._ROWS", 60)
+    monkeypatch.setattr("vae_tf.evaluation.importance._SAMPLES", 30)
     np.testing.assert_allclose(log_weights(linear, x, samples=250).log_likelihood, whole, atol=1e-3)
 
 
@@ -306,7 +306,7 @@ def test_the_label_of_an_image_stays_with_it_however_the_work_is_cut(binary_imag
     whole = posterior_moments(vae, binary_images, label)
     alone = [posterior_moments(vae, binary_images[i : i + 1], label[i : i + 1]) for i in range(40)]
     np.testing.assert_allclose(whole[0], np.concatenate([mean for mean, _ in alone]), rtol=1e-4, atol=1e-6)
-    monkeypatch.setattr("vae_tf.evaluate._ROWS", 60)
+    monkeypatch.setattr("vae_tf.evaluation.importance._ROWS", 60)
     few, many = (log_weights(vae, binary_images, label, samples=s, seed=s).log_likelihood for s in (900, 1000))
     shifted = log_weights(vae, binary_images, np.roll(label, 1, 0), samples=900).log_likelihood
     assert np.abs(few - many).mean() < 0.2 * np.abs(few - shifted).mean()
@@ -322,7 +322,7 @@ def test_rows_that_need_much_memory_are_worked_on_in_smaller_shares(binary_image
         return log_prob(prior, z, condition)
 
     monkeypatch.setattr(type(vae.prior), "log_prob", counted)
-    monkeypatch.setattr("vae_tf.evaluate._LARGEST", 100_000)
+    monkeypatch.setattr("vae_tf.evaluation.importance._LARGEST", 100_000)
     weights = log_weights(vae, binary_images, samples=150)
     assert np.isfinite(weights.log_likelihood).all()
     assert rows[-1] * 500 * 2 <= 100_000 < rows[0] * 500 * 2
