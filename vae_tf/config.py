@@ -131,6 +131,8 @@ class TrainingConfig:
         batch_size: images per optimizer step; an incomplete last batch of an epoch is left out.
         learning_rate: Adam's step size.
         anneal: share of the training, at its end, over which the learning rate falls linearly to zero.
+        average: decay of an exponential moving average of the weights over the steps, such as 0.999, which takes their place when the
+            training ends (Polyak and Juditsky, 1992); None keeps the weights of the last step.
         jit_compile: compile the training step with XLA: faster for dense networks on a CPU, slower for convolutions.
     """
 
@@ -138,6 +140,7 @@ class TrainingConfig:
     batch_size: _Positive = 100
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     anneal: Annotated[float, Field(ge=0, le=1)] = 0.5
+    average: Annotated[float, BeforeValidator(_no_truth), Field(gt=0, lt=1)] | None = None
     jit_compile: bool = False
 
 
