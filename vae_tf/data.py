@@ -17,7 +17,7 @@ from vae_tf.image_folder import read_folder
 from vae_tf.images import Images, Raw, Split
 from vae_tf.sources import read_digits, read_npz, read_tfds
 
-__all__ = ["Images", "Split", "as_float", "fixed_images", "load", "seen_levels", "steps_per_epoch", "training_batches"]
+__all__ = ["Images", "Split", "as_float", "fixed_images", "load", "seen_levels", "steps_per_epoch", "test_images", "training_batches"]
 
 _VALIDATION, _TEST, _FIXED = 1, 2, 3  # a stream of random numbers each
 _BITS = 2**16  # values of a random 16-bit integer: P(x = 1) is the grey value to within 2^-16
@@ -27,7 +27,8 @@ def load(config: DataConfig, seed: int, data_dir: str | None = None) -> Images:
     """Read and check the images of `config.source`; all that could stop a training later is refused here.
 
     Splits that the source does not have are held out at random: first the share `test` of the training images, then the
-    share `validation` of those that remain, at least one image each. Equal seeds hold out equal images.
+    share `validation` of those that remain, at least one image each. Equal seeds hold out equal validation images; test images are the
+    same whatever the seed, so that runs can be compared.
 
     Args:
         config: the section `data` of a configuration.
@@ -45,9 +46,9 @@ def load(config: DataConfig, seed: int, data_dir: str | None = None) -> Images:
     if config.binarize == "dynamic" and raw.levels == 2:
         raise ConfigError(f"`data.binarize` must be 'none' for {config.source}: its images hold 0 and 1 only; got 'dynamic'.")
     splits = raw.splits
-    for key, share, stream in (("test", config.test, _TEST), ("validation", config.validation, _VALIDATION)):
+    for key, share, stream in (("test", config.test, [0, _TEST]), ("validation", config.validation, [seed, _VALIDATION])):
         if key not in splits:
-            splits = splits | dict(zip(("train", key), _hold_out(splits["train"], share, np.random.default_rng([seed, stream]))))
+            splits = splits | dict(zip(("train", key), _hold_out(splits["train"], share, np.random.default_rng(stream))))
     shapes = {name: split.x.shape[1:] for name, split in splits.items()}
     if len(set(shapes.values())) > 1:
         raise DataError(f"`data.source`: all splits of {config.source} must have one image shape; got {shapes}. Set `data.image_size`.")
@@ -158,6 +159,16 @@ def fixed_images(split: Split, levels: int | None, *, seed: int, binarize: str) 
     if binarize == "none":
         return x
     return _bernoulli(x, np.random.default_rng([seed, _FIXED]).integers(_BITS, size=x.shape, dtype=np.uint16))
+
+
+def test_images(images: Images, binarize: str) -> np.ndarray:
+    """Return the test split as every model sees it, float32 [N, H, W, C]: one binarization, whatever the seed of the training.
+
+    Args:
+        images: of which `test` is read.
+        binarize: as in `fixed_images`.
+    """
+    return fixed_images(images.test, images.levels, seed=0, binarize=binarize)
 
 
 def _read(config: DataConfig, data_dir: str | None) -> Raw:

@@ -137,13 +137,13 @@ class Run:
         return images
 
     def test_images(self, data_dir: str | None = None) -> tuple[np.ndarray, np.ndarray | None]:
-        """Load the test images as the model sees them, [N, H, W, C] float32: one binarization, drawn from the seed of the run.
+        """Load the test images as the model sees them, [N, H, W, C] float32: one binarization, the same for every run.
 
         Returns:
             Images, and their labels, [N] or [N, K]; None where the model has no condition.
         """
         images = self.images(data_dir)
-        x = data.fixed_images(images.test, images.levels, seed=self.config.seed, binarize=self.config.data.binarize)
+        x = data.test_images(images, self.config.data.binarize)
         return x, None if self.vae.condition is None else images.test.y
 
     def labels(self, count: int, label: str | None = None) -> np.ndarray | None:
