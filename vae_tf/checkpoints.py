@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-from math import isfinite
 from pathlib import Path
 from typing import final
 
@@ -21,7 +20,7 @@ _KEPT = 2
 
 @final
 class Keeper(keras.callbacks.Callback):
-    """Writes history and checkpoint after each epoch, and stops a training whose loss is no number.
+    """Writes history and checkpoint after each epoch.
 
     The history comes first: its rows beyond the checkpoint are dropped on restoring. `epoch-N.index` is the last file of a
     checkpoint to appear, so one without it was not finished and is not seen.
@@ -73,16 +72,9 @@ class Keeper(keras.callbacks.Callback):
         """Write both.
 
         Raises:
-            RunError: a metric is not finite, or the disk is full; the epochs before stay.
+            RunError: the disk is full; the epochs before stay.
         """
-        values = logs or {}
-        wrong = next((name for name, value in values.items() if not isfinite(value)), None)
-        if wrong:
-            raise RunError(
-                f"`{wrong}` is {values[wrong]} in epoch {epoch + 1}: the training diverged; try a smaller `training.learning_rate`, "
-                "or a larger scale of the likelihood. What was complete before is kept."
-            )
-        self.history.add(epoch + 1, values)
+        self.history.add(epoch + 1, logs or {})
         self._epochs.assign(epoch + 1)
         try:
             self._checkpoint.write(str(self.folder / f"epoch-{epoch + 1}"))

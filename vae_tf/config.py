@@ -134,8 +134,8 @@ class TrainingConfig:
         average: decay of an exponential moving average of the weights over the steps, such as 0.999, which takes their place when the
             training ends (Polyak and Juditsky, 1992); None keeps the weights of the last step.
         jit_compile: compile the training step with XLA: faster for dense networks on a CPU, slower for convolutions.
-        non_finite: what follows a loss or weight that is no finite number: `stop` ends the training, `rollback` goes back to the weights and
-            the optimizer of the beginning of the epoch and on with its other batches, ten times at most.
+        non_finite: what follows a loss or weight that is no finite number: `stop` ends the training, `rollback` goes back to the weights
+            and the optimizer of the beginning of the epoch and on with its other batches, ten times at most.
     """
 
     epochs: _Positive = 20

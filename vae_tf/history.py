@@ -11,12 +11,13 @@ from vae_tf.files import replacing
 __all__ = ["COLUMNS", "History"]
 
 _METRICS = ("loss", "elbo", "kl", "reconstruction")
-COLUMNS = ("epoch", *_METRICS, *(f"val_{name}" for name in _METRICS), "seconds")
+_COUNTS = ("active_units", "rollbacks")  # by guards; blank where there was none
+COLUMNS = ("epoch", *_METRICS, *(f"val_{name}" for name in _METRICS), *_COUNTS, "seconds")
 
 
 @final
 class History:
-    """Rows of `COLUMNS`, kept in memory and on disk.
+    """Rows of `COLUMNS`, kept in memory and on disk; a row has no key for what was not counted.
 
     Args:
         path: the CSV file; read if it exists.
@@ -42,7 +43,7 @@ class History:
             logs: Keras's metrics of the epoch.
         """
         seconds = round(time.perf_counter() - self._started_s, 2)
-        values = {name: float(logs[name]) for name in COLUMNS[1:-1] if name in logs}
+        values = {name: int(logs[name]) if name in _COUNTS else float(logs[name]) for name in COLUMNS[1:-1] if name in logs}
         self.rows.append({"epoch": epoch, **values, "seconds": seconds})
         self._write()
 
@@ -67,6 +68,11 @@ class History:
         try:
             with self.path.open(newline="") as file:
                 rows = list(csv.DictReader(file))
-            return [{**{name: float(row[name]) for name in COLUMNS}, "epoch": int(row["epoch"])} for row in rows]
+            return [_numbers(row) for row in rows]
         except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
             raise RunError(f"`{self.path}` is no history ({error}); restore it or train again.") from None
+
+
+def _numbers(row: dict[str, str]) -> dict[str, float]:
+    counts = {name: int(row[name]) for name in _COUNTS if row.get(name)}
+    return {name: float(row[name]) for name in COLUMNS if name not in _COUNTS} | counts | {"epoch": int(row["epoch"])}

@@ -42,6 +42,8 @@ class Narrator(keras.callbacks.Callback):
         """Print a line, if it is time for one."""
         done, now_s = epoch + 1, time.perf_counter()
         if done in (1, self.epochs) or done % self.every == 0 or now_s - self._told_s > 10:
-            values = "  ".join(f"{name} {value:.2f}" for name, value in (logs or {}).items())
+            values = "  ".join(
+                f"{name} {value:.2f}" if isinstance(value, float) else f"{name} {value}" for name, value in (logs or {}).items()
+            )
             print(f"epoch {done}/{self.epochs}  {values}", flush=True)
             self._told_s = now_s

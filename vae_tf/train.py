@@ -1,6 +1,7 @@
 """Training: fit a configuration into a run folder, epoch by epoch, so that it can be stopped and resumed exactly."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from vae_tf.config import Config
 from vae_tf.data import Images
 from vae_tf.errors import DataError, InterruptedRun, RunError
 from vae_tf.files import locked, replacing
+from vae_tf.guards import CollapseGuard, FiniteGuard
 from vae_tf.history import History
 from vae_tf.model import VAE
 from vae_tf.progress import Narrator
@@ -73,8 +75,10 @@ def _fit(vae: VAE, images: Images, config: Config, folder: Path, steps: int, res
     summary.write(folder / DATA)
 
     training, labels = config.training, vae.condition is not None
-    keeper = Keeper(vae, folder / CHECKPOINTS, History(folder / HISTORY))
+    history = History(folder / HISTORY)
+    keeper = Keeper(vae, folder / CHECKPOINTS, history)
     first_epoch = keeper.restore() if resume else 0
+    rollbacks = sum(int(row.get("rollbacks", 0)) for row in history.rows)
     prepared: dict[str, Any] = {"seed": config.seed, "binarize": config.data.binarize}
     validation = data.fixed_images(images.validation, images.levels, **prepared)
     vae.fit(
@@ -95,6 +99,8 @@ def _fit(vae: VAE, images: Images, config: Config, folder: Path, steps: int, res
             VALIDATION_BATCH
         ),
         callbacks=[
+            FiniteGuard(training.non_finite, rollbacks=rollbacks),
+            CollapseGuard(validation, images.validation.y if labels else None),
             keeper,
             keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False),
             *([Narrator(training.epochs)] if verbose == 2 else []),
@@ -136,6 +142,8 @@ def _check_folder(folder: Path, config: Config, resume: bool) -> None:
     if not resume:
         raise RunError(f"`{folder}` holds a run already; choose another for --run, or continue it with --resume.")
     stored = configs.read(folder / CONFIG)
+    # A run that was stopped may go on with rollbacks: up to there, none would have been made.
+    stored = replace(stored, training=replace(stored.training, non_finite=config.training.non_finite))
     if stored != config:
         raise RunError(f"`{folder}` holds a run of another configuration ({_difference(stored, config)}); choose another for --run.")
 

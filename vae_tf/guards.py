@@ -1,0 +1,224 @@
+"""Guards of a training, as Keras callbacks: what goes wrong is said as it happens, and nothing is changed without a word.
+
+`train` has both; on your own, `vae.fit(x, validation_data=held_out, callbacks=[FiniteGuard(), CollapseGuard(held_out)])`. Neither touches
+a random stream: where nothing is wrong, the weights are the same bits without them.
+"""
+
+import logging
+from collections.abc import Mapping
+from math import isfinite, nan
+from typing import Literal, final
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from vae_tf import answers
+from vae_tf.errors import ConfigError, RunError
+from vae_tf.latents import active_units, kl_of_latents, layer_names, layer_sizes, posterior_moments
+from vae_tf.objective.base import check_at_least, check_choice
+
+__all__ = ["CollapseGuard", "FiniteGuard"]
+
+_log = logging.getLogger("vae_tf")
+
+_REMEDY = (
+    "Try a smaller learning rate (`training.learning_rate`), a larger scale of the likelihood, or rolling back "
+    "(`training.non_finite=rollback`, also with --resume: complete epochs are kept)."
+)
+_DRAWS = 10  # per image
+_STREAM = 2  # of noise; 0 and 1 are those of training and validation
+_FEW = 0.1  # share of the dimensions of a layer
+_TOLD = 8
+
+
+@final
+class FiniteGuard(keras.callbacks.Callback):
+    """Notices a loss, a part of it, or a weight that is no finite number, and stops or rolls back.
+
+    Losses are looked at after each batch (after each `steps_per_execution` of them): Keras's metrics of an epoch are running means, so the
+    first that is not finite is that of the batch at fault, or of the batch before it, if its gradient spoilt the weights. The weights
+    themselves are looked at when an epoch ends. Batch b of epoch e is the same in each training with the same seed; in a run it is
+    `next(iter(data.training_batches(..., first_epoch=e - 1).skip(b - 1)))`, and its noise follows from the optimizer step.
+
+    A rollback restores weights, optimizer slots and running metrics of the beginning of the epoch, and the epoch goes on with its other
+    batches; the optimizer step is not set back, so noise and schedules are others too. Each is a warning, and a metric `rollbacks` counts
+    them by epoch. The metrics of training are then means over the batches since the last rollback, NaN if there are none.
+
+    Put it before callbacks that write checkpoints, so that nothing spoilt is written.
+
+    Args:
+        on_failure: "stop" raises; "rollback" goes back, and raises when that has not helped.
+        most: rollbacks in the whole training, at least 0.
+        rollbacks: those there were before, of a training that is resumed.
+
+    Raises:
+        ConfigError: an argument is out of range.
+    """
+
+    def __init__(self, on_failure: Literal["stop", "rollback"] = "stop", *, most: int = 10, rollbacks: int = 0):
+        super().__init__()
+        check_choice("on_failure", on_failure, ("stop", "rollback"))
+        check_at_least("most", most, 0)
+        self.on_failure, self.most, self.rollbacks = on_failure, most, rollbacks
+        self._good: list[tuple[tf.Variable, tf.Tensor]] = []
+        self._epoch = self._before = self._batch = self._counted = 0  # the epoch from 1; 0 outside of one
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Remember the weights, if they may be needed."""
+        self._epoch, self._before, self._batch, self._counted = epoch + 1, self.rollbacks, 0, 0
+        if self.on_failure == "rollback":
+            optimizer = self.model.optimizer
+            optimizer.build(self.model.trainable_variables)
+            kept = {id(optimizer.iterations), id(optimizer.learning_rate)}
+            variables = [*self.model.variables, *(slot for slot in optimizer.variables if id(slot) not in kept)]
+            self._good = [(variable, variable.read_value()) for variable in variables]
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Look at the losses.
+
+        Raises:
+            RunError: one is not finite, and there is no rolling back.
+        """
+        first, self._batch = self._batch + 1, batch + 1
+        self._counted += 1
+        if wrong := _not_finite(logs or {}):
+            where = f"batch {first}" if first == self._batch else f"batches {first} to {self._batch}"
+            both = {"kl", "reconstruction"} <= wrong.keys()
+            why = " (both: images that are not finite, or weights, by a gradient of the batch before)" if both else ""
+            self._fail(" and ".join(f"`{name}` is {value}" for name, value in wrong.items()) + why, where)
+
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Look at the weights before the validation of an epoch."""
+        if self._epoch:
+            self._check_weights()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Look at the weights, where there was no validation, and at the metrics of validation; count the rollbacks of the epoch.
+
+        Raises:
+            RunError: one is not finite, and rolling back is not chosen or would not help.
+        """
+        self._check_weights()
+        self._epoch = 0
+        logs = {} if logs is None else logs
+        if self.on_failure == "rollback":
+            logs["rollbacks"] = self.rollbacks - self._before
+        if not self._counted:
+            logs.update({name: nan for name in logs if name in self.model.metrics_names})
+        wrong = _not_finite({name: value for name, value in logs.items() if name not in self.model.metrics_names})
+        for name, value in wrong.items():
+            raise RunError(
+                f"`{name}` is {value} after epoch {epoch + 1}, and the weights are finite: the likelihood or the posterior gives some of "
+                f"these images no probability. {_REMEDY}"
+            )
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        """Say how often there was a rollback."""
+        if self.rollbacks:
+            _log.warning("%d rollback(s) in this training; the column `rollbacks` of its history says in which epochs", self.rollbacks)
+
+    def _check_weights(self) -> None:
+        wrong = next((weight.name for weight in self.model.weights if not np.isfinite(weight.numpy()).all()), None)
+        if wrong is not None:
+            self._fail(f"the weight `{wrong}` is not finite", f"batch {self._batch}, the last")
+
+    def _fail(self, what: str, where: str) -> None:
+        step = int(self.model.optimizer.iterations.numpy())
+        failure = f"{what} in epoch {self._epoch}, {where} (optimizer step {step})"
+        if self.on_failure == "stop":
+            raise RunError(f"{failure}: the training diverged. {_REMEDY}")
+        if self.rollbacks == self.most:
+            raise RunError(f"{failure}, after {self.most} rollbacks: the training diverged. {_REMEDY}")
+        for variable, value in self._good:
+            variable.assign(value)
+        self.rollbacks, self._counted = self.rollbacks + 1, 0
+        _log.warning(
+            "%s: back to the weights of the beginning of the epoch, and on with other batches; rollback %d of %d at most",
+            failure,
+            self.rollbacks,
+            self.most,
+        )
+
+
+@final
+class CollapseGuard(keras.callbacks.Callback):
+    """Warns when nearly all dimensions of a layer of latents stop carrying information, and says when they carry it again.
+
+    After each epoch, KL_d = E_x KL(q(z_d | x) || p(z_d)) of some fixed images, as `latents.kl_of_latents` has it. A layer has collapsed
+    when no more than a tenth of its dimensions carry `threshold` nats, and has recovered when more than a tenth carry twice as much.
+    Nothing is said before the schedules of the objective have settled: under a warm-up the KL is not what it will be. A metric
+    `active_units` counts, in each epoch, the dimensions that tell images apart.
+
+    Args:
+        x: images [N, H, W, C], of which some are taken at even distances; those of the validation, best.
+        label: [N] or [N, K], if the model has a condition.
+        threshold: in nats, above 0.
+        images: how many are taken, at least 2.
+
+    Raises:
+        ConfigError: an argument is out of range.
+
+    Source: Bowman et al. (2016), section 3.1; active units: Burda, Grosse and Salakhutdinov (2016), section 5.2.
+    """
+
+    def __init__(self, x: np.ndarray, label: np.ndarray | None = None, *, threshold: float = 0.01, images: int = 200):
+        super().__init__()
+        if not 0 < threshold < np.inf:
+            raise ConfigError(f"`threshold` must be finite and above 0 nats, got {threshold}; 0.01 is usual.")
+        check_at_least("images", images, 2)
+        rows = np.unique(np.linspace(0, len(x) - 1, images).astype(int))
+        self.x, self.label, self.threshold = x[rows], None if label is None else label[rows], threshold
+        self.collapsed: set[str] = set()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Measure, and say what has changed."""
+        vae = self.model
+        mean, stddev = posterior_moments(vae, self.x, self.label)
+        if logs is not None:
+            logs["active_units"] = int(active_units(mean).sum())
+        if int(vae.optimizer.iterations.numpy()) < vae.objective.settled_at:
+            return
+        kl = kl_of_latents(vae, mean, stddev, self.label, self._parts())
+        sizes = layer_sizes(vae)
+        for name, part in zip(layer_names(len(sizes)), np.split(kl.per_dimension, np.cumsum(sizes)[:-1])):
+            used, well_used = (int((part >= level).sum()) for level in (self.threshold, 2 * self.threshold))
+            marginal = ", by the moments of each dimension" if name in kl.matched else ""
+            told = f"KL of each dimension in nats{marginal}: {_largest(part)}"
+            if name not in self.collapsed and used <= _FEW * len(part):
+                self.collapsed.add(name)
+                _log.warning(
+                    "epoch %d: %d of the %d latent dimensions of %s carry less than %g nats (%s): there q(z | x) is the prior whatever the "
+                    "image, and the decoder makes do without. If it stays so, try a KL warm-up (`objective.warmup_epochs`), free bits "
+                    "(`objective=free-bits`) or a weaker decoder",
+                    epoch + 1,
+                    len(part) - used,
+                    len(part),
+                    name,
+                    self.threshold,
+                    told,
+                )
+            elif name in self.collapsed and well_used > _FEW * len(part):
+                self.collapsed.remove(name)
+                _log.warning("epoch %d: %d of the %d latent dimensions of %s are in use again (%s)", epoch + 1, used, len(part), name, told)
+
+    def _parts(self) -> tuple[np.ndarray, ...]:
+        """Return log q - log p in parts, averaged over draws whose noise is fixed, one [N, d] per layer."""
+        vae, label = self.model, None if self.label is None else tf.constant(self.label)
+        q = vae.encode(tf.constant(self.x), label)
+        z, _ = q.experimental_sample_and_log_prob(_DRAWS, seed=tf.constant([vae.seed, _STREAM]))
+        terms = answers.kl_terms(vae.posterior.terms(q, z), vae.prior.terms(z, vae.generator.beside(z, label)))
+        return tuple(tf.reduce_mean(term, 0).numpy() for term in terms)
+
+
+def _not_finite(values: Mapping[str, float]) -> dict[str, float]:
+    """Return the parts of the loss that are not finite, or else the sums that are not."""
+    wrong = {name: value for name, value in values.items() if not isfinite(value)}
+    parts = {name: value for name, value in wrong.items() if name in ("kl", "reconstruction")}
+    return parts or wrong
+
+
+def _largest(kl: np.ndarray) -> str:
+    """Return the largest first, and how many more there are."""
+    told = " ".join(f"{value:.2g}" for value in np.sort(kl)[::-1][:_TOLD])
+    return told if len(kl) <= _TOLD else f"{told} and {len(kl) - _TOLD} below"
