@@ -170,6 +170,8 @@ def test_one_image_alone_is_enough(name):
         (lambda: ControlledCapacity(capacity_steps=-1), "`capacity_steps` must be finite and at least 0, got -1"),
         (lambda: FreeBits(free_nats=-0.1), "`free_nats` must be finite and at least 0, got -0.1"),
         (lambda: FreeBits(per="group"), "`per` must be 'dimension' or 'layer' or 'whole', got 'group'"),
+        (lambda: ImportanceWeighted(warmup_steps=-1), "`warmup_steps` must be finite and at least 0, got -1"),
+        (lambda: ImportanceWeighted(warmup_steps=9, gradient="dreg"), "`warmup_steps` must be 0 with `gradient` 'dreg'"),
         (lambda: FreeBits(warmup_steps=-1), "`warmup_steps` must be finite and at least 0, got -1"),
         (lambda: ImportanceWeighted(gradient="path"), "`gradient` must be 'plain' or 'stl' or 'dreg', got 'path'"),
         (lambda: Renyi(alpha=1.0), "`alpha` must be finite and 0.001 or more away from 1, got 1.0; its limit at 1 is the ELBO"),

@@ -38,6 +38,17 @@ def test_with_one_sample_every_bound_is_the_elbo(objective):
     np.testing.assert_allclose(objective(draw, STEP), Elbo()(draw, STEP))
 
 
+def test_the_weights_of_an_importance_weighted_bound_warm_up_from_the_likelihood_alone():
+    draw, bound = MODEL.draw(X, MODEL.rough_posterior(X), samples=4), ImportanceWeighted(samples=4, warmup_steps=100)
+    by_likelihood = tf.reduce_logsumexp(draw.log_likelihood, 0) - np.log(4)
+    np.testing.assert_allclose(bound(draw, tf.constant(0)), by_likelihood)
+    half = tf.reduce_logsumexp(draw.log_likelihood + 0.5 * (draw.log_prior - draw.log_q), 0) - np.log(4)
+    np.testing.assert_allclose(bound(draw, tf.constant(50)), half)
+    for step in (100, 10**6):
+        np.testing.assert_allclose(bound(draw, tf.constant(step)), ImportanceWeighted(samples=4)(draw, STEP))
+    assert bound.settled_at == 100
+
+
 def test_elbo_plus_the_divergence_to_the_true_posterior_is_the_evidence():
     q = MODEL.rough_posterior(X)
     samples = 10_000

@@ -6,7 +6,9 @@ from typing import Literal, final
 
 import tensorflow as tf
 
-from vae_tf.objective.base import Draw, Objective, check_choice, check_samples
+from vae_tf.errors import ConfigError
+from vae_tf.objective.base import Draw, Objective, check_at_least, check_choice, check_samples
+from vae_tf.schedule import linear_rise
 
 __all__ = ["ImportanceWeighted"]
 
@@ -22,6 +24,8 @@ class ImportanceWeighted(Objective):
             is noise. "dreg" (doubly reparameterized) is unbiased too, and gains from more samples; it costs one more pass back through
             the decoder. "stl" (sticking the landing) leaves log q's own parameters out, which is unbiased with one sample only. The noise
             of "dreg" and "stl" vanishes where q is the exact posterior.
+        warmup_steps: optimizer steps, at least 0, over which the factor p(z) / q(z | x) of the weights comes in, its exponent rising linearly
+            from 0 to 1 (`warmup_epochs` in a configuration); before its end the objective is no bound. Not with "dreg".
 
     Raises:
         ConfigError: a value is out of range.
@@ -32,10 +36,22 @@ class ImportanceWeighted(Objective):
 
     samples: int = 5
     gradient: Literal["plain", "stl", "dreg"] = "plain"
+    warmup_steps: int = 0
 
     def __post_init__(self):
         check_samples(self.samples)
         check_choice("gradient", self.gradient, ("plain", "stl", "dreg"))
+        check_at_least("warmup_steps", self.warmup_steps, 0)
+        if self.warmup_steps and self.gradient == "dreg":
+            raise ConfigError(
+                f"`warmup_steps` must be 0 with `gradient` 'dreg', which is derived for the bound itself, got {self.warmup_steps}; "
+                "choose 'plain' or 'stl', or leave the warm-up out."
+            )
+
+    @property
+    def settled_at(self) -> int:
+        """The end of the warm-up."""
+        return self.warmup_steps
 
     @property
     def needs(self) -> frozenset[str]:
@@ -43,8 +59,11 @@ class ImportanceWeighted(Objective):
         return frozenset() if self.gradient == "plain" else frozenset({"log_q_path"})
 
     def __call__(self, draw: Draw, step: tf.Tensor) -> tf.Tensor:
-        """Return logsumexp_s(log w_s) - log S, [B]."""
+        """Return logsumexp_s(log p(x | z_s) + beta (log p(z_s) - log q(z_s | x))) - log S, [B], beta = 1 after the warm-up."""
         log_weights = draw.log_weights() if self.gradient == "plain" else draw.log_weights_path()
+        if self.warmup_steps:
+            beta = tf.cast(linear_rise(step, self.warmup_steps), log_weights.dtype)
+            log_weights = draw.log_likelihood + beta * (log_weights - draw.log_likelihood)
         bound = tf.reduce_logsumexp(log_weights, 0) - log(self.samples)
         return bound + _second_reparameterization(draw, log_weights) if self.gradient == "dreg" else bound
 
