@@ -101,7 +101,9 @@ def test_the_map_names_classes_in_a_legend_and_in_place():
     figure = plots.latent_map(means, labels, ["a", "b", "c", "d", "e"])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["b", "e"]
     assert {text.get_text(): text.xy for text in figure.axes[0].texts} == {"b": (-1, 0), "e": (0, 2)}
-    assert len({tuple(colour) for colour in figure.axes[0].collections[0].get_facecolors()}) == 2
+    drawn = figure.axes[0].collections
+    assert len({tuple(points.get_facecolors()[0]) for points in drawn}) == 2
+    assert len({points.get_paths()[0].vertices.tobytes() for points in drawn}) == 2, "classes differ in more than colour"
 
 
 def test_the_map_of_unlabelled_images_has_one_colour_and_no_legend():

@@ -1,0 +1,168 @@
+"""Curves: by epoch, by the number of samples, by sigma, by the number of latents."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator
+
+from vae_tf.plots.style import BLUE, GREY, INK, ORANGE, PURPLE, styled
+
+__all__ = ["evidence_curves", "learning_curves", "settling", "sigma_curves", "size_curve"]
+
+
+@styled
+def learning_curves(rows: Sequence[Mapping[str, float]]) -> Figure:
+    """Draw ELBO, reconstruction and KL by epoch, of training and validation images.
+
+    The ELBO's axis is fitted to all epochs but the first tenth, whose steep rise would flatten everything after it.
+
+    Args:
+        rows: at least one; `epoch`, and `elbo`, `reconstruction` and `kl` in nats per image, with and without `val_`.
+    """
+    figure = Figure(figsize=(8.6, 3.2), layout="constrained")
+    wide, middle, right = figure.subplots(1, 3, width_ratios=(1.5, 1, 1))
+    epochs = [row["epoch"] for row in rows]
+    marker = "o" if len(rows) < 10 else None
+    for axes, name, title in ((wide, "elbo", "ELBO"), (middle, "reconstruction", "Reconstruction"), (right, "kl", "KL")):
+        axes.plot(epochs, [row[name] for row in rows], color=BLUE, marker=marker, label="training")
+        axes.plot(epochs, [row[f"val_{name}"] for row in rows], color=ORANGE, linestyle="--", marker=marker, label="validation")
+        axes.set_title(title)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
+        axes.grid()
+    settled = [row[name] for row in rows[len(rows) // 10 :] for name in ("elbo", "val_elbo")]
+    margin = 0.05 * (max(settled) - min(settled)) or 1.0
+    wide.set_ylim(min(settled) - margin, max(settled) + margin)
+    wide.set_ylabel("nats per image")
+    wide.legend(loc="lower right")
+    return figure
+
+
+@styled
+def evidence_curves(
+    images: np.ndarray, elbo: np.ndarray, counts: Sequence[int], prior: np.ndarray, posterior: np.ndarray, evidence: str
+) -> Figure:
+    """Draw what plain Monte Carlo and importance sampling say of some images, by the number of samples; below, the latter from near.
+
+    Args:
+        images: [N, H, W, C].
+        elbo: [N], nats.
+        counts: S_1 .. S_K, the numbers of samples.
+        prior: [K, R, N], R repeated estimates by plain Monte Carlo, nats.
+        posterior: like `prior`, by importance sampling.
+        evidence: the name of what is estimated, such as log p(x).
+    """
+    figure = Figure(figsize=(8.6, 5.6), layout="constrained")
+    grid = figure.subplots(2, len(images), squeeze=False, sharex=True)
+    for column, (image, bound) in enumerate(zip(images, elbo)):
+        for row, axes in enumerate(grid[:, column]):
+            if row == 0:
+                _spread(axes, counts, prior[..., column], ORANGE, "s", "--", "plain Monte Carlo, z ~ prior")
+            _spread(axes, counts, posterior[..., column], BLUE, "o", "-", "importance sampling, z ~ posterior")
+            axes.axhline(bound, color=INK, linestyle=":", linewidth=1.4, label="ELBO")
+            axes.set_xscale("log")
+            axes.xaxis.set_minor_locator(NullLocator())
+            axes.grid()
+        inset = grid[0, column].inset_axes((0.72, 0.04, 0.26, 0.4))
+        inset.imshow(np.clip(np.broadcast_to(image, (*image.shape[:2], 3)), 0, 1), interpolation="none")
+        inset.set(xticks=[], yticks=[])
+        grid[1, column].set_xlabel("samples")
+    for axes, title in zip(grid[:, 0], ("", ", from near")):
+        axes.set_ylabel(f"{evidence}{title}, nats")
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    return figure
+
+
+@styled
+def settling(counts: Sequence[int], values: Sequence[float], errors: Sequence[float], evidence: str) -> Figure:
+    """Draw an average over images against the number of samples of each, with standard errors.
+
+    Args:
+        counts: the numbers of samples.
+        values: the averages, nats.
+        errors: their standard errors.
+        evidence: the name of what is estimated.
+    """
+    figure = Figure(figsize=(8.6, 2.8), layout="constrained")
+    axes = figure.subplots()
+    axes.errorbar(counts, values, errors, color=BLUE, marker="o", capsize=3)
+    axes.set_xscale("log")
+    axes.set_xticks(counts, [f"{count:,}" for count in counts])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("samples per image")
+    axes.set_ylabel(f"{evidence}, nats")
+    axes.grid()
+    return figure
+
+
+@styled
+def sigma_curves(
+    sigma: np.ndarray, curves: Mapping[str, np.ndarray], here: float, best: float, roughness: np.ndarray, plain: float, xlabel: str
+) -> Figure:
+    """Draw log-likelihood, and roughness of draws, against sigma.
+
+    Args:
+        sigma: [K], ascending, above 0.
+        curves: name -> nats [K], at most two.
+        here: the model's own sigma.
+        best: the sigma of the highest first curve.
+        roughness: [K], of draws, that of test images being 1.
+        plain: the roughness of the means.
+        xlabel: the name of sigma.
+    """
+    figure = Figure(figsize=(8.6, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for (colour, marker, line), (name, values) in zip(((BLUE, "o", "-"), (PURPLE, "s", "--")), curves.items()):
+        left.plot(sigma, values, color=colour, marker=marker, linestyle=line, markersize=4, label=name)
+    peak, floor = (extreme(values.max() for values in curves.values()) for extreme in (max, min))
+    lowest = min(values.min() for values in curves.values())
+    if lowest < 0 < floor or peak - lowest > 50 * abs(peak):
+        left.set_yscale("symlog", linthresh=max(1.0, abs(peak)))
+    left.set_ylabel("nats per image")
+    right.plot(sigma, roughness, color=ORANGE, marker="^", markersize=4, label="draws")
+    right.axhline(1, color=INK, linewidth=1, label="test images")
+    right.axhline(plain, color=GREY, linestyle="-.", linewidth=1.4, label="means")
+    right.set_yscale("log")
+    right.set_ylabel("roughness (test images: 1)")
+    for axes in (left, right):
+        axes.axvline(here, color=INK, linestyle=":", linewidth=1.4, label="this model")
+        axes.set_xscale("log")
+        axes.set_xlabel(xlabel)
+        axes.grid()
+        axes.legend(fontsize=8)
+    left.axvline(best, color=GREY, linestyle="--", linewidth=1.4, label="best of these")
+    left.legend(fontsize=8)
+    return figure
+
+
+@styled
+def size_curve(sizes: Sequence[int], values: Sequence[float], errors: Sequence[float], evidence: str) -> Figure:
+    """Draw the log-likelihood against the number of latents, with standard errors.
+
+    Args:
+        sizes: numbers of latents, ascending.
+        values: nats per image.
+        errors: standard errors.
+        evidence: the name of what was estimated.
+    """
+    figure = Figure(figsize=(8.6, 3.0), layout="constrained")
+    axes = figure.subplots()
+    places = np.arange(len(sizes))
+    axes.errorbar(places, values, errors, color=BLUE, marker="o", capsize=4)
+    for place, value in zip(places, values):
+        axes.annotate(f"{value:.1f}", (place, value), (0, 8), textcoords="offset points", ha="center", fontsize=9)
+    axes.set_xticks(places, [str(size) for size in sizes])
+    axes.margins(y=0.2)
+    axes.set_xlabel("latent dimensions")
+    axes.set_ylabel(f"{evidence}, nats per image")
+    axes.grid()
+    return figure
+
+
+def _spread(axes: Axes, counts: Sequence[int], values: np.ndarray, colour: str, marker: str, line: str, name: str) -> None:
+    """Draw the mean over repeats, values [K, R], and one standard deviation to each side."""
+    mean, deviation = values.mean(1), values.std(1, ddof=1)
+    axes.plot(counts, mean, color=colour, marker=marker, linestyle=line, markersize=4, label=name)
+    axes.fill_between(counts, mean - deviation, mean + deviation, color=colour, alpha=0.25, linewidth=0)

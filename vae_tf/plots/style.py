@@ -1,0 +1,46 @@
+"""What all diagrams share: colours, markers, type, and the file that they become."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+__all__ = ["BLUE", "COLOURS", "GREY", "INK", "MARKERS", "MAX_CLASSES", "ORANGE", "PURPLE", "styled", "svg"]
+
+#: Ten colours that people with any kind of colour vision can tell apart (Petroff, 2021, arXiv:2107.02270), and a marker for each.
+COLOURS = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
+MARKERS = "os^Dv<P>X*"
+MAX_CLASSES = len(COLOURS)
+BLUE, ORANGE, GREY, PURPLE = COLOURS[0], COLOURS[6], COLOURS[3], COLOURS[4]
+
+INK = "#010203"  # stands in for the colour of text until `svg` hands the choice to the reader
+_INK_STYLE = "<style>svg{color:#1d2125}@media (prefers-color-scheme:dark){svg{color:#dfe3e8}}</style>"
+_STYLE: dict[Any, Any] = {
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"), INK),
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10.0,
+    "font.family": "sans-serif",
+    "font.size": 10.0,
+    "grid.alpha": 0.15,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "vae_tf",  # equal figures give equal bytes
+}
+
+
+def styled(draw: Callable) -> Callable:
+    """Let a function draw in the style of the report, whatever matplotlib's settings are, and leave them alone."""
+    return matplotlib.rc_context(_STYLE)(draw)
+
+
+@styled
+def svg(figure: Figure) -> bytes:
+    """Return a figure as an SVG file with a transparent ground; its ink is dark or light, as the reader's screen asks."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", dpi=200, transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    text = buffer.getvalue().replace(INK, "currentColor").replace("<defs>", f"{_INK_STYLE}<defs>", 1)
+    return text[text.index("<svg") :].encode()
