@@ -6,26 +6,31 @@ Both estimators average p-hat(x) = (1/S) sum_s w_s with E[w_s] = p(x):
     importance sampling     z_s ~ q(z | x)    w_s = p(x | z_s) p(z_s) / q(z_s | x)
 
 and report log p-hat, which lies below log p(x) on average (Jensen) and approaches it as S grows: far sooner with the posterior,
-which looks where p(x | z) is not negligible. The standard error is that of the mean over images. Where the model has a condition
-all of this is given the label y of the image, and log p(x | y) is what is estimated. A model that was trained on corrupted images is
-evaluated on clean ones.
+which looks where p(x | z) is not negligible. Whether S is large enough shows twice: in the curve of log p-hat over the first samples
+of the same draw, which must have settled, and in the effective sample size (sum_s w_s)^2 / sum_s w_s^2, from 1, where one sample says
+all, to S. The standard error is that of the mean over images. Where the model has a condition all of this is given the label y of the
+image, and log p(x | y) is what is estimated. A model that was trained on corrupted images is evaluated on clean ones.
 """
 
+from collections.abc import Callable
+from functools import partial
 from math import log
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from vae_tf.answers import kl_terms
 from vae_tf.latents import batches
 from vae_tf.model import VAE
 from vae_tf.progress import progress
 
-__all__ = ["LogWeights", "log_weights"]
+__all__ = ["LogWeights", "largest_tensor", "log_weights"]
 
 _ROWS = 2000  # decoder rows at once, whatever the number of samples: fewer where they would need much memory
 _SAMPLES = 100  # of them at most for one image
 _LARGEST = 2**25  # values of one tensor
+_COUNTS = (1, 10, 100, 1000, 5000, 10_000, 100_000, 1_000_000)  # of samples, along the curve
 
 
 class LogWeights(NamedTuple):
@@ -35,6 +40,8 @@ class LogWeights(NamedTuple):
     elbo: np.ndarray  # mean_s log w_s
     reconstruction: np.ndarray  # mean_s log p(x | z_s)
     kl_terms: tuple[np.ndarray, ...]  # mean_s of log q - log p in parts, one [N, d] per layer, top first; none under the prior
+    effective_samples: np.ndarray  # (sum_s w_s)^2 / sum_s w_s^2, from 1 to S; no nats
+    curve: dict[int, np.ndarray]  # log p-hat of the first 1, 10, 100, 1000, 5000 .. S of the same samples
 
 
 def log_weights(
@@ -61,56 +68,90 @@ def log_weights(
     Returns:
         Values per image; under the prior, `elbo` and `reconstruction` are both mean_s log p(x | z_s).
 
-    Source: Rezende, Mohamed and Wierstra (2014), appendix E; Burda, Grosse and Salakhutdinov (2016), equation 8.
+    Source: Rezende, Mohamed and Wierstra (2014), appendix E; Burda, Grosse and Salakhutdinov (2016), equation 8; for the effective sample
+        size, Kong (1992).
     """
-    step = tf.function(_posterior_chunk if proposal == "posterior" else _prior_chunk, jit_compile=vae.jit_compile)
-    total = np.full(len(x), -np.inf)
+    one = _posterior_chunk if proposal == "posterior" else _prior_chunk
+    step = tf.function(partial(one, vae, partial(tf.function, jit_compile=vae.jit_compile)))
+    total, squares = np.full((2, len(x)), -np.inf)  # log sum_s w_s, log sum_s w_s^2
+    curve = {count: np.empty(len(x)) for count in sorted({*(c for c in _COUNTS if c < samples), samples})}
     sums: list[np.ndarray] = []
     title = f"log p(x), {'importance sampling' if proposal == 'posterior' else 'plain Monte Carlo'}"
-    size, chunk = _shares(step, vae, x, label, samples)
+    size, chunk = _shares(one, vae, x, label, samples)
     with progress(len(x) * samples, title, "samples", quiet=not verbose) as bar:
         for index, (rows, *batch) in enumerate(batches(x, label, size)):
             for start in range(0, samples, chunk):
                 count = min(chunk, samples - start)
                 key = tf.random.fold_in(tf.random.fold_in(tf.constant([seed, 2]), index), start)
-                parts = [part.numpy().astype(np.float64)[: len(rows)] for part in step(vae, *batch, count, key)]
-                total[rows] = np.logaddexp(total[rows], parts[0])
-                sums = sums or [np.zeros((len(x), *part.shape[1:])) for part in parts[1:]]
-                for whole, part in zip(sums, parts[1:]):
-                    whole[rows] += part
+                log_w, *parts = (part.numpy().astype(np.float64) for part in step(*batch, count, key))
+                running = np.logaddexp(total[rows], np.logaddexp.accumulate(log_w[:, : len(rows)]))
+                for number in range(start + 1, start + count + 1):
+                    if number in curve:
+                        curve[number][rows] = running[number - start - 1] - log(number)
+                total[rows] = running[-1]
+                squares[rows] = np.logaddexp(squares[rows], np.logaddexp.reduce(2 * log_w[:, : len(rows)]))
+                sums = sums or [np.zeros((len(x), *part.shape[1:])) for part in parts]
+                for whole, part in zip(sums, parts):
+                    whole[rows] += part[: len(rows)]
                 bar.update(count * len(rows))
-    elbo, reconstruction, *kl_terms = (whole / samples for whole in sums)
-    return LogWeights(total - log(samples), elbo, reconstruction, tuple(kl_terms))
+    elbo, reconstruction, *terms = (whole / samples for whole in sums)
+    return LogWeights(total - log(samples), elbo, reconstruction, tuple(terms), np.exp(2 * total - squares), curve)
 
 
-def _posterior_chunk(vae: VAE, x: tf.Tensor, label: tf.Tensor | None, samples: int, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    draw = vae.draw(x, samples, seed, label=label)
-    log_w = draw.log_likelihood + draw.log_prior - draw.log_q
+def largest_tensor(function: Callable[..., Any], *arguments: Any) -> int:
+    """Return how many values the largest tensor holds that a `tf.function` makes of such arguments."""
+    graph = function.get_concrete_function(*arguments).graph  # type: ignore[attr-defined]
+    shapes = [output.shape for operation in graph.get_operations() for output in operation.outputs]
+    return max(shape.num_elements() or 0 for shape in shapes if shape.rank)
+
+
+def _posterior_chunk(
+    vae: VAE, compiled: Callable[..., Any], x: tf.Tensor, label: tf.Tensor | None, samples: int, seed: tf.Tensor
+) -> tuple[tf.Tensor, ...]:
+    q = vae.encode(x, label)
+    z, log_q = q.experimental_sample_and_log_prob(samples, seed=seed)
+    # Noise is slow under XLA, and another than outside it: only what follows is compiled.
+    log_prior, log_likelihood, *prior_terms = compiled(_joint)(vae, z, x, label)
+    log_w = log_likelihood + log_prior - log_q
     # Where the posterior has no parts neither has the KL, and the density at a given z, which parts are made of, may be dear.
-    parts = ((draw.log_q - draw.log_prior)[..., None],) if "kl_terms" in vae.posterior.lacks else draw.kl_terms()
-    return tf.reduce_logsumexp(log_w, 0), *(tf.reduce_sum(value, 0) for value in (log_w, draw.log_likelihood, *parts))
+    if "kl_terms" in vae.posterior.lacks:
+        parts: tuple[tf.Tensor, ...] = (tf.reduce_sum(log_q - log_prior, 0)[..., None],)
+    else:
+        parts = kl_terms(tuple(tf.reduce_sum(term, 0) for term in vae.posterior.terms(q, z)), tuple(prior_terms))
+    return log_w, tf.reduce_sum(log_w, 0), tf.reduce_sum(log_likelihood, 0), *parts
 
 
-def _prior_chunk(vae: VAE, x: tf.Tensor, label: tf.Tensor | None, samples: int, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
+def _joint(vae: VAE, z: tf.Tensor, x: tf.Tensor, label: tf.Tensor | None) -> tuple[tf.Tensor, ...]:
+    condition = vae.generator.beside(z, label)
+    terms = () if "kl_terms" in vae.posterior.lacks else vae.prior.terms(z, condition)
+    return vae.prior.log_prob(z, condition), _log_likelihood(vae, z, x, label), *(tf.reduce_sum(term, 0) for term in terms)
+
+
+def _prior_chunk(
+    vae: VAE, compiled: Callable[..., Any], x: tf.Tensor, label: tf.Tensor | None, samples: int, seed: tf.Tensor
+) -> tuple[tf.Tensor, ...]:
     eps = tf.random.stateless_normal([samples, x.shape[0], vae.generator.noise_dim], seed)
-    log_w = vae.generator(eps, label).log_prob(x)
+    z = vae.generator.from_noise(eps, vae.generator.beside(eps, label))
+    log_w = compiled(_log_likelihood)(vae, z, x, label)
     total = tf.reduce_sum(log_w, 0)
-    return tf.reduce_logsumexp(log_w, 0), total, total
+    return log_w, total, total
 
 
-def _shares(step: Any, vae: VAE, x: np.ndarray, label: np.ndarray | None, samples: int) -> tuple[int, int]:
+def _log_likelihood(vae: VAE, z: tf.Tensor, x: tf.Tensor, label: tf.Tensor | None) -> tf.Tensor:
+    return vae.decode(z, label).log_prob(x)
+
+
+def _shares(chunk: Any, vae: VAE, x: np.ndarray, label: np.ndarray | None, samples: int) -> tuple[int, int]:
     """Return how many images, and samples of each, are worked on at once, so that no tensor on the way is too large.
 
     A component of a mixture, a grey level or a channel of a feature map multiplies the values of a row; the traced graph tells how many.
     """
-    rows = _ROWS
+    traced, rows = tf.function(partial(chunk, vae, lambda part: part)), _ROWS
     while True:
-        chunk = min(samples, _SAMPLES, rows)
-        size = rows // chunk
+        count = min(samples, _SAMPLES, rows)
+        size = rows // count
         _, *batch = next(batches(x, label, size))
-        graph = step.get_concrete_function(vae, *batch, chunk, tf.constant([0, 0])).graph
-        shapes = [output.shape for operation in graph.get_operations() for output in operation.outputs]
-        largest = max(shape.num_elements() or 0 for shape in shapes if shape.rank)
+        largest = largest_tensor(traced, *batch, count, tf.constant([0, 0]))
         if largest <= _LARGEST or rows == 1:
-            return size, chunk
+            return size, count
         rows = max(1, rows * _LARGEST // (largest + 1))
