@@ -114,17 +114,16 @@ def _posterior_chunk(
     log_prior, log_likelihood, *prior_terms = compiled(_joint)(vae, z, x, label)
     log_w = log_likelihood + log_prior - log_q
     # Where the posterior has no parts neither has the KL, and the density at a given z, which parts are made of, may be dear.
-    if "kl_terms" in vae.posterior.lacks:
-        parts: tuple[tf.Tensor, ...] = (tf.reduce_sum(log_q - log_prior, 0)[..., None],)
-    else:
-        parts = kl_terms(tuple(tf.reduce_sum(term, 0) for term in vae.posterior.terms(q, z)), tuple(prior_terms))
+    terms = (log_q[..., None],) if "kl_terms" in vae.posterior.lacks else vae.posterior.terms(q, z)
+    parts = kl_terms(tuple(tf.reduce_sum(term, 0) for term in terms), tuple(prior_terms))
     return log_w, tf.reduce_sum(log_w, 0), tf.reduce_sum(log_likelihood, 0), *parts
 
 
 def _joint(vae: VAE, z: tf.Tensor, x: tf.Tensor, label: tf.Tensor | None) -> tuple[tf.Tensor, ...]:
     condition = vae.generator.beside(z, label)
-    terms = () if "kl_terms" in vae.posterior.lacks else vae.prior.terms(z, condition)
-    return vae.prior.log_prob(z, condition), _log_likelihood(vae, z, x, label), *(tf.reduce_sum(term, 0) for term in terms)
+    log_prior = vae.prior.log_prob(z, condition)
+    terms = (log_prior[..., None],) if "kl_terms" in vae.posterior.lacks else vae.prior.terms(z, condition)
+    return log_prior, _log_likelihood(vae, z, x, label), *(tf.reduce_sum(term, 0) for term in terms)
 
 
 def _prior_chunk(
