@@ -15,7 +15,7 @@ import tf_keras as keras
 
 from vae_tf import answers
 from vae_tf.errors import ConfigError, RunError
-from vae_tf.latents import active_units, kl_of_latents, layer_names, layer_sizes, posterior_moments
+from vae_tf.latents import active_units, kl_of_latents, layer_names, layer_sizes
 from vae_tf.objective.base import check_at_least, check_choice
 
 __all__ = ["CollapseGuard", "FiniteGuard"]
@@ -28,7 +28,7 @@ _REMEDY = (
 )
 _DRAWS = 10  # per image
 _STREAM = 2  # of noise; 0 and 1 are those of training and validation
-_FEW = 0.1  # share of the dimensions of a layer
+_MOST = 0.9  # share of the dimensions of a layer
 _TOLD = 8
 
 
@@ -162,7 +162,7 @@ class CollapseGuard(keras.callbacks.Callback):
     Source: Bowman et al. (2016), section 3.1; active units: Burda, Grosse and Salakhutdinov (2016), section 5.2.
     """
 
-    def __init__(self, x: np.ndarray, label: np.ndarray | None = None, *, threshold: float = 0.01, images: int = 200):
+    def __init__(self, x: np.ndarray, label: np.ndarray | None = None, *, threshold: float = 0.01, images: int = 100):
         super().__init__()
         if not 0 < threshold < np.inf:
             raise ConfigError(f"`threshold` must be finite and above 0 nats, got {threshold}; 0.01 is usual.")
@@ -171,44 +171,50 @@ class CollapseGuard(keras.callbacks.Callback):
         self.x, self.label, self.threshold = x[rows], None if label is None else label[rows], threshold
         self.collapsed: set[str] = set()
 
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Trace what is measured: as a graph, half of the work of flows and layers is not done."""
+        self._measure = tf.function(self._measured).get_concrete_function()
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Measure, and say what has changed."""
         vae = self.model
-        mean, stddev = posterior_moments(vae, self.x, self.label)
+        mean, stddev, *parts = (part.numpy().astype(np.float64) for part in self._measure())
         if logs is not None:
             logs["active_units"] = int(active_units(mean).sum())
         if int(vae.optimizer.iterations.numpy()) < vae.objective.settled_at:
             return
-        kl = kl_of_latents(vae, mean, stddev, self.label, self._parts())
+        kl = kl_of_latents(vae, mean, stddev, self.label, parts)
         sizes = layer_sizes(vae)
         for name, part in zip(layer_names(len(sizes)), np.split(kl.per_dimension, np.cumsum(sizes)[:-1])):
-            used, well_used = (int((part >= level).sum()) for level in (self.threshold, 2 * self.threshold))
+            whole = kl.per_layer.get(name, np.inf)
+            idle, nearly_idle = (_below(level, part, whole) for level in (self.threshold, 2 * self.threshold))
             marginal = ", by the moments of each dimension" if name in kl.matched else ""
             told = f"KL of each dimension in nats{marginal}: {_largest(part)}"
-            if name not in self.collapsed and used <= _FEW * len(part):
+            if name not in self.collapsed and idle >= _MOST * len(part):
                 self.collapsed.add(name)
                 _log.warning(
                     "epoch %d: %d of the %d latent dimensions of %s carry less than %g nats (%s): there q(z | x) is the prior whatever the "
                     "image, and the decoder makes do without. If it stays so, try a KL warm-up (`objective.warmup_epochs`), free bits "
-                    "(`objective=free-bits`) or a weaker decoder",
+                    "(`objective=free-bits`), a smaller weight of the KL, or a weaker decoder",
                     epoch + 1,
-                    len(part) - used,
+                    idle,
                     len(part),
                     name,
                     self.threshold,
                     told,
                 )
-            elif name in self.collapsed and well_used > _FEW * len(part):
+            elif name in self.collapsed and nearly_idle < _MOST * len(part):
                 self.collapsed.remove(name)
-                _log.warning("epoch %d: %d of the %d latent dimensions of %s are in use again (%s)", epoch + 1, used, len(part), name, told)
+                used = f"{len(part) - idle} of the {len(part)} latent dimensions of {name}"
+                _log.warning("epoch %d: %s carry %g nats or more again (%s)", epoch + 1, used, self.threshold, told)
 
-    def _parts(self) -> tuple[np.ndarray, ...]:
-        """Return log q - log p in parts, averaged over draws whose noise is fixed, one [N, d] per layer."""
+    def _measured(self) -> tuple[tf.Tensor, ...]:
+        """Return mean and standard deviation of q(z | x), [N, D], and log q - log p averaged over draws, one [N, d] per layer."""
         vae, label = self.model, None if self.label is None else tf.constant(self.label)
         q = vae.encode(tf.constant(self.x), label)
         z, _ = q.experimental_sample_and_log_prob(_DRAWS, seed=tf.constant([vae.seed, _STREAM]))
         terms = answers.kl_terms(vae.posterior.terms(q, z), vae.prior.terms(z, vae.generator.beside(z, label)))
-        return tuple(tf.reduce_mean(term, 0).numpy() for term in terms)
+        return q.mean(), q.stddev(), *(tf.reduce_mean(term, 0) for term in terms)
 
 
 def _not_finite(values: Mapping[str, float]) -> dict[str, float]:
@@ -216,6 +222,11 @@ def _not_finite(values: Mapping[str, float]) -> dict[str, float]:
     wrong = {name: value for name, value in values.items() if not isfinite(value)}
     parts = {name: value for name, value in wrong.items() if name in ("kl", "reconstruction")}
     return parts or wrong
+
+
+def _below(level: float, kl: np.ndarray, whole: float) -> int:
+    """Return how many dimensions carry less: all where the layer as a whole, in nats, has less for each, for that is not of marginals."""
+    return len(kl) if whole < level * len(kl) else int((kl < level).sum())
 
 
 def _largest(kl: np.ndarray) -> str:

@@ -2,12 +2,13 @@
 
 import sys
 import time
+from pathlib import Path
 from typing import final
 
 import tf_keras as keras
 from tqdm import tqdm
 
-__all__ = ["Narrator", "progress"]
+__all__ = ["Curves", "Narrator", "progress"]
 
 _LINES = 20
 
@@ -23,6 +24,21 @@ def progress(total: int, title: str, unit: str, *, quiet: bool = False) -> tqdm:
     """
     every_s = 0.1 if sys.stderr.isatty() else 10.0
     return tqdm(total=total, desc=title, unit=f" {unit}", unit_scale=True, mininterval=every_s, delay=0.5, disable=quiet)
+
+
+@final
+class Curves(keras.callbacks.TensorBoard):
+    """TensorBoard's curves by epoch. Keras's own does as much work at each batch as a tenth of a small step, to write nothing.
+
+    Args:
+        folder: of the logs; created.
+    """
+
+    def __init__(self, folder: Path):
+        super().__init__(str(folder), write_graph=False)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Leave it to the end of the epoch."""
 
 
 @final

@@ -20,7 +20,7 @@ from vae_tf.files import locked, replacing
 from vae_tf.guards import CollapseGuard, FiniteGuard
 from vae_tf.history import History
 from vae_tf.model import VAE
-from vae_tf.progress import Narrator
+from vae_tf.progress import Curves, Narrator
 from vae_tf.run import CHECKPOINTS, CONFIG, DATA, HISTORY, WEIGHTS, DataSummary, Run, load
 
 __all__ = ["train"]
@@ -102,7 +102,7 @@ def _fit(vae: VAE, images: Images, config: Config, folder: Path, steps: int, res
             FiniteGuard(training.non_finite, rollbacks=rollbacks),
             CollapseGuard(validation, images.validation.y if labels else None),
             keeper,
-            keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False),
+            Curves(folder / "tensorboard"),
             *([Narrator(training.epochs)] if verbose == 2 else []),
         ],
         verbose=1 if verbose == 1 else 0,
