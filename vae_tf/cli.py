@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from vae_tf import config as configs
-from vae_tf.errors import InterruptedRun, VaeTfError
+from vae_tf.errors import ConfigError, InterruptedRun, VaeTfError
 from vae_tf.startup import start_tensorflow
 
 __all__ = ["main"]
@@ -68,18 +68,45 @@ def train(preset: str, folder: Path, assignments: tuple[str, ...], resume: bool,
     "--samples", default=1000, show_default=True, type=click.IntRange(min=1), help="Samples per image in the estimates of log p(x)."
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 2), help="Seed of the noise.")
+@click.option(
+    "--annealed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Test images, and as many that the model makes, for the slow check by annealed importance sampling; 100 are a good number.",
+)
 @_DATA_DIR
-def evaluate(run: Path, samples: int, seed: int, data_dir: str | None) -> None:
-    """Estimate the log-likelihood of RUN's test images, with standard errors."""
+def evaluate(run: Path, samples: int, seed: int, annealed: int, data_dir: str | None) -> None:
+    """Estimate the log-likelihood of RUN's test images and all else that can be known of it, with standard errors."""
     start_tensorflow()
     from vae_tf import evaluation as evaluations
     from vae_tf import run as runs
 
     complete = runs.load(run)
-    evaluation = evaluations.evaluate(complete.vae, *complete.test_images(data_dir), samples=samples, seed=seed)
-    evaluation.write(run / runs.EVALUATION)
+    evaluation = evaluations.evaluate_run(complete, complete.images(data_dir), samples=samples, seed=seed, annealed_images=annealed)
     click.echo(evaluation.table())
     click.echo(f"wrote {run / runs.EVALUATION}. Next: python -m vae_tf report {run}{_again(data_dir)}")
+
+
+@main.command()
+@click.argument("run_folders", metavar="RUN RUN ...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out", default="comparison.svg", show_default=True, type=click.Path(path_type=Path, dir_okay=False), help="SVG or PNG file."
+)
+def compare(run_folders: tuple[Path, ...], out: Path) -> None:
+    """Lay evaluated runs side by side: differences of log p(x) to the first, with paired standard errors over the same test images."""
+    start_tensorflow()
+    from vae_tf.evaluation import compare
+    from vae_tf.plots.comparison import comparison, save_figure
+
+    if out.suffix not in (".svg", ".png", ".pdf"):
+        raise ConfigError(f"`--out` must end in .svg, .png or .pdf, got {str(out)!r}.")
+    found = compare.compare(run_folders)
+    click.echo(found.table())
+    names, values, differences = zip(*((entry.run, entry.log_likelihood, entry.difference) for entry in found.entries))
+    save_figure(out, comparison(names, values, differences))
+    found.write(out.with_suffix(".json"))
+    click.echo(f"wrote {out} and {out.with_suffix('.json')}.")
 
 
 @main.command()

@@ -6,7 +6,8 @@ history.csv           one row per epoch
 checkpoints/          the last epochs: weights, optimizer, position
 tensorboard/          the same curves for TensorBoard
 model.weights.h5      the trained weights; present when the run is complete
-evaluation.json, report.html   written by `evaluate` and `report`
+evaluation.json, .npz  what `evaluate` found: in all, and for each test image
+report.html           written by `report`
 
 Restoring rebuilds the model from the configuration and loads weights: no code is read from a run folder.
 """
@@ -29,11 +30,11 @@ from vae_tf.errors import DataError, RunError
 from vae_tf.files import replacing
 from vae_tf.model import VAE
 
-__all__ = ["CHECKPOINTS", "CONFIG", "DATA", "EVALUATION", "HISTORY", "REPORT", "WEIGHTS", "DataSummary", "Run", "load"]
+__all__ = ["CHECKPOINTS", "CONFIG", "DATA", "EVALUATION", "HISTORY", "PER_IMAGE", "REPORT", "WEIGHTS", "DataSummary", "Run", "load"]
 
 CONFIG, DATA, WEIGHTS = "config.yaml", "data.json", "model.weights.h5"
 HISTORY, CHECKPOINTS = "history.csv", "checkpoints"
-EVALUATION, REPORT = "evaluation.json", "report.html"
+EVALUATION, PER_IMAGE, REPORT = "evaluation.json", "evaluation.npz", "report.html"
 
 _Size = Annotated[int, Field(ge=1, le=4096)]
 

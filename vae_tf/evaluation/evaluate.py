@@ -1,79 +1,25 @@
 """All numbers of a trained model on held-out data, each with its error."""
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from math import log, prod
-from pathlib import Path
-from typing import final
 
 import numpy as np
 import tensorflow as tf
 
 from vae_tf.errors import ConfigError, DataError
+from vae_tf.evaluation.annealed import annealed, bidirectional
+from vae_tf.evaluation.dead_units import without_dead_units
 from vae_tf.evaluation.estimate import Estimate
-from vae_tf.evaluation.importance import log_weights
-from vae_tf.files import replacing
+from vae_tf.evaluation.importance import LogWeights, log_weights
+from vae_tf.evaluation.information import information
+from vae_tf.evaluation.per_image import PerImage
+from vae_tf.evaluation.result import EffectiveSamples, Evaluation
 from vae_tf.latents import active_units, kl_of_latents, posterior_moments
 from vae_tf.model import VAE
 
-__all__ = ["CAVEAT", "Evaluation", "evaluate"]
+__all__ = ["check", "evaluate", "evaluate_each"]
 
-CAVEAT = (
-    "+- is the standard error over images. Both estimates of log p(x) lie below it on average, plain Monte Carlo often far "
-    "below, and +- does not cover that."
-)
-
-
-@final
-@dataclass(frozen=True)
-class Evaluation:
-    """What `evaluate` found on held-out images; log densities per image in nats.
-
-    Attributes:
-        log_likelihood: log p(x) by importance sampling; log p(x | y) where the model has a condition, as its method says.
-        log_likelihood_prior: log p(x) by plain Monte Carlo over the prior, on the first images only.
-        log_likelihood_same_images: log p(x) by importance sampling on those same images, for comparison; None where they are all images.
-        elbo: E_q[log p(x, z) - log q(z | x)].
-        kl: E_q[log q(z | x) - log p(z)].
-        reconstruction: E_q[log p(x | z)].
-        bits_per_dimension: -log2 p(x) / (H W C); None where p(x) is a density.
-        kl_per_dimension: [D], KL of each dimension given the layers above, averaged over images; where a layer's dimensions are bound
-            together, of each posterior marginal to that of the prior, both moment-matched by normals, which do not add up to the KL.
-        active_units: [D], whether the posterior mean of each latent dimension varies over images, Var_x E_q[z_d] > 0.01.
-        seed: of the noise.
-        kl_per_layer: name -> nats, the KL of each layer given those above, top first: their sum is the KL. None in files that do not say.
-        kl_matched: the layers whose dimensions are bound together.
-    """
-
-    log_likelihood: Estimate
-    log_likelihood_prior: Estimate
-    log_likelihood_same_images: Estimate | None
-    elbo: Estimate
-    kl: Estimate
-    reconstruction: Estimate
-    bits_per_dimension: Estimate | None
-    kl_per_dimension: tuple[float, ...]
-    active_units: tuple[bool, ...]
-    seed: int
-    kl_per_layer: dict[str, float] | None = None
-    kl_matched: tuple[str, ...] = ()
-
-    def write(self, path: str | Path) -> None:
-        """Write it as JSON."""
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(asdict(self), indent=1))
-
-    def table(self) -> str:
-        """Return the table that a person reads."""
-        estimates = {name.replace("_", " "): value for name, value in vars(self).items() if isinstance(value, Estimate)}
-        lines = [
-            f"{name:<27} {e.value:>9.3f} +- {e.standard_error:<6.3f} {e.unit:<8} {e.images:>6} images, {e.method}"
-            for name, e in estimates.items()
-        ]
-        if self.kl_per_layer and len(self.kl_per_layer) > 1:
-            lines += [f"{f'kl of {name}':<27} {value:>9.3f} nats, given the layers above" for name, value in self.kl_per_layer.items()]
-        lines.append(f"{'active units':<27} {sum(self.active_units):>9} of {len(self.active_units)}")
-        return "\n".join([*lines, f"({CAVEAT})"])
+_SAMPLING, _PLAIN = "importance sampling", "plain Monte Carlo"
 
 
 def evaluate(
@@ -84,9 +30,10 @@ def evaluate(
     samples: int = 1000,
     seed: int = 0,
     prior_images: int = 1000,
+    annealed_images: int = 0,
     verbose: bool = True,
 ) -> Evaluation:
-    """Estimate everything on held-out images.
+    """Estimate everything that held-out images alone tell.
 
     Args:
         vae: a trained model.
@@ -95,20 +42,35 @@ def evaluate(
         samples: S per image for both estimators of log p(x), at least 1.
         seed: of the noise, at least 0.
         prior_images: plain Monte Carlo, which is there to be looked at rather than used, takes this many of the first images; at least 2.
+        annealed_images: of the first test images, and of images that the model makes, for the check by annealed importance sampling, which
+            is slow; 0 for none, else at least 2.
         verbose: show progress.
 
     Returns:
         Estimates with standard errors over images.
 
     Raises:
-        ConfigError: `samples` is below 1 or `prior_images` below 2, or `label` is missing or one too many.
+        ConfigError: a number is out of range, or `label` is missing or one too many.
         DataError: `x` holds fewer than 2 images, or lies outside the likelihood's support; or `label` is none of the condition's.
     """
-    for name, value, lower in (("samples", samples, 1), ("prior_images", prior_images, 2), ("seed", seed, 0)):
-        if not lower <= value < 2**31 - 1:
-            raise ConfigError(f"`{name}` must be at least {lower} and below 2**31 - 1, got {value}.")
-    if len(x) < 2:
-        raise DataError(f"`x` must hold at least 2 images, for one has no standard error; got {len(x)}.")
+    return evaluate_each(
+        vae, x, label, samples=samples, seed=seed, prior_images=prior_images, annealed_images=annealed_images, verbose=verbose
+    )[0]
+
+
+def evaluate_each(
+    vae: VAE,
+    x: np.ndarray,
+    label: np.ndarray | None = None,
+    *,
+    samples: int,
+    seed: int,
+    prior_images: int,
+    annealed_images: int,
+    verbose: bool,
+) -> tuple[Evaluation, PerImage]:
+    """As `evaluate`, and return the values of each image too."""
+    check(x, samples=samples, seed=seed, prior_images=prior_images, annealed_images=annealed_images)
     vae.likelihood.check(x)
     _check_label(vae, x, label)
     first, first_label = x[:prior_images], None if label is None else label[:prior_images]
@@ -116,11 +78,12 @@ def evaluate(
     prior = log_weights(vae, first, first_label, samples=samples, seed=seed + 1, proposal="prior", verbose=verbose)
     mean, stddev = posterior_moments(vae, x, label)
     latents = kl_of_latents(vae, mean, stddev, label, posterior.kl_terms)
+    active = active_units(mean)
     given = "" if label is None else ", given the label y of each: log p(x | y)"
     method = f"importance sampling, {samples} posterior samples per image{given}"
     average = f"mean over {samples} posterior samples per image{given.partition(':')[0]}"
     bits = Estimate.over(-posterior.log_likelihood / (prod(x.shape[1:]) * log(2)), method, "bits/dim") if vae.likelihood.discrete else None
-    return Evaluation(
+    found = Evaluation(
         log_likelihood=Estimate.over(posterior.log_likelihood, method),
         log_likelihood_prior=Estimate.over(prior.log_likelihood, f"plain Monte Carlo, {samples} prior samples per image{given}"),
         log_likelihood_same_images=Estimate.over(posterior.log_likelihood[: len(first)], method) if len(first) < len(x) else None,
@@ -129,11 +92,91 @@ def evaluate(
         reconstruction=Estimate.over(posterior.reconstruction, average),
         bits_per_dimension=bits,
         kl_per_dimension=tuple(latents.per_dimension.tolist()),
-        active_units=tuple(active_units(mean).tolist()),
+        active_units=tuple(active.tolist()),
         seed=seed,
         kl_per_layer=latents.per_layer,
         kl_matched=latents.matched,
+        samples=samples,
+        effective_samples={
+            name: EffectiveSamples.over(w.effective_samples, samples) for name, w in ((_SAMPLING, posterior), (_PLAIN, prior))
+        },
+        curves={name: _curve(w, name) for name, w in ((_SAMPLING, posterior), (_PLAIN, prior))},
     )
+    found = _with_information(found, vae, x, label, seed, verbose)
+    found = _without_dead_units(found, vae, x, label, active, posterior.log_likelihood, verbose)
+    if annealed_images:
+        count = min(annealed_images, len(x))
+        found = _with_annealed(found, vae, x[:count], None if label is None else label[:count], posterior.log_likelihood[:count], verbose)
+    each = PerImage(posterior.log_likelihood, posterior.elbo, posterior.effective_samples, PerImage.fingerprint(x))
+    return found, each
+
+
+def check(x: np.ndarray, *, samples: int, seed: int, prior_images: int, annealed_images: int) -> None:
+    """Refuse numbers out of range, and fewer than 2 images.
+
+    Raises:
+        ConfigError: a number is out of range.
+        DataError: `x` holds fewer than 2 images.
+    """
+    least = {"samples": (samples, 1), "prior_images": (prior_images, 2), "seed": (seed, 0)}
+    if annealed_images:
+        least["annealed_images"] = (annealed_images, 2)
+    for name, (value, lower) in least.items():
+        if not lower <= value < 2**31 - 1:
+            raise ConfigError(f"`{name}` must be at least {lower} and below 2**31 - 1, got {value}.")
+    if len(x) < 2:
+        raise DataError(f"`x` must hold at least 2 images, for one has no standard error; got {len(x)}.")
+
+
+def _curve(weights: LogWeights, name: str) -> dict[int, Estimate]:
+    return {count: Estimate.over(values, f"{name}, {count} samples per image") for count, values in weights.curve.items()}
+
+
+def _with_information(found: Evaluation, vae: VAE, x: np.ndarray, label: np.ndarray | None, seed: int, verbose: bool) -> Evaluation:
+    told = information(vae, x, label, seed=seed, verbose=verbose)
+    if isinstance(told, str):
+        return replace(found, notes=(*found.notes, f"no mutual information: {told}"))
+    section = {
+        "I(x; z), at least": told.at_least,
+        "I(x; z), at most": told.at_most,
+        "KL(q(z) || p(z)), at least": told.aggregated_kl_at_least,
+        "KL(q(z) || p(z)), at most": told.aggregated_kl_at_most,
+    }
+    return replace(found, further=found.further | {"information in the latents": section})
+
+
+def _without_dead_units(
+    found: Evaluation, vae: VAE, x: np.ndarray, label: np.ndarray | None, active: np.ndarray, log_likelihood: np.ndarray, verbose: bool
+) -> Evaluation:
+    told = without_dead_units(
+        vae, x, label, active=active, log_likelihood=log_likelihood, samples=found.samples, seed=found.seed, verbose=verbose
+    )
+    if isinstance(told, str):
+        return replace(found, notes=(*found.notes, f"log p(x) without the dead latent dimensions was not estimated: {told}"))
+    section = {"log p(x) without them": told.log_likelihood, "what they are worth": told.loss}
+    return replace(found, further=found.further | {"dead latent dimensions removed": section})
+
+
+def _with_annealed(
+    found: Evaluation, vae: VAE, x: np.ndarray, label: np.ndarray | None, log_likelihood: np.ndarray, verbose: bool
+) -> Evaluation:
+    chains = annealed(vae, x, label, seed=found.seed, verbose=verbose)
+    made = bidirectional(vae, len(x), label, seed=found.seed, verbose=verbose)
+    sampled = log_weights(vae, made.x, made.label, samples=found.samples, seed=found.seed, verbose=verbose).log_likelihood
+    tests = {
+        "annealed": chains.estimate,
+        _SAMPLING: Estimate.over(log_likelihood, found.log_likelihood.method),
+        "annealed less importance sampling": Estimate.over(chains.log_likelihood - log_likelihood, "paired by image"),
+    }
+    simulated = {
+        "lower bound": made.lower.estimate,
+        "upper bound": made.upper.estimate,
+        "upper less lower bound": made.gap,
+        _SAMPLING: Estimate.over(sampled, found.log_likelihood.method),
+        "upper bound less importance sampling": Estimate.over(made.upper.log_likelihood - sampled, "paired by image"),
+    }
+    topics = {"log p(x) of test images by annealed importance sampling": tests, "log p(x) of images that the model made": simulated}
+    return replace(found, further=found.further | topics)
 
 
 def _check_label(vae: VAE, x: np.ndarray, label: np.ndarray | None) -> None:
