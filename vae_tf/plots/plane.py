@@ -1,7 +1,7 @@
 """The plane of a model of two latents."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -73,7 +73,7 @@ def latent_map(
     axes = figure.subplots()
     classes, members = np.unique(np.zeros(len(means), int) if labels is None else labels, return_inverse=True)
     _draw_prior(axes, prior)
-    points = {"alpha": 0.8, "linewidths": 0, "rasterized": True}
+    points: dict[str, Any] = {"alpha": 0.8, "linewidths": 0, "rasterized": True}
     for index in range(len(classes)):
         x, y = means[members == index].T
         axes.scatter(x, y, s=9, color=COLOURS[index], marker=MARKERS[index], zorder=2 + index / 100, **points)
@@ -115,7 +115,7 @@ def posteriors(
         axes.add_patch(Ellipse(mean, width, height, angle=angle, facecolor=(COLOURS[member], 0.25), edgecolor=COLOURS[member]))
         if labels is not None:
             name = names[classes[member]] if names else str(classes[member])
-            axes.text(*mean, name[:3], ha="center", va="center", fontsize=7, clip_on=True)
+            axes.text(mean[0], mean[1], name[:3], ha="center", va="center", fontsize=7, clip_on=True)
     _set_limits(axes, means, prior)
     return figure
 
@@ -142,7 +142,7 @@ def _set_limits(axes: Axes, means: np.ndarray, prior: np.ndarray | None) -> None
 
 def _label(axes: Axes, name: str, place: np.ndarray, colour: str) -> None:
     box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": colour, "alpha": 0.85}
-    axes.annotate(name, place, ha="center", va="center", fontsize=9, color="black", bbox=box)
+    axes.annotate(name, (place[0], place[1]), ha="center", va="center", fontsize=9, color="black", bbox=box)
 
 
 def _name_latents(axes: Axes) -> None:

@@ -1,32 +1,23 @@
-"""The report of a run: one HTML file with the pictures a person would look at, of this very model and its data."""
+"""The head of a report: what was trained, and its numbers."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import log10
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from pydantic import TypeAdapter, ValidationError
 
 from vae_tf.condition import CONDITIONS
 from vae_tf.config import as_piece, without_folders
-from vae_tf.data import Images
-from vae_tf.errors import RunError
-from vae_tf.evaluation import CAVEAT, Evaluation
-from vae_tf.files import replacing
-from vae_tf.history import History
+from vae_tf.evaluation import Estimate, Evaluation
 from vae_tf.likelihood import LIKELIHOODS
 from vae_tf.networks import DECODERS, ENCODERS
 from vae_tf.objective import OBJECTIVES
-from vae_tf.pictures import pictures_of
 from vae_tf.posterior import POSTERIORS
 from vae_tf.prior import PRIORS
-from vae_tf.progress import progress
-from vae_tf.run import EVALUATION, HISTORY, REPORT, Run
+from vae_tf.run import Run
 
-__all__ = ["write_report"]
+__all__ = ["facts", "numbers"]
 
 _AXES = {"encoder": ENCODERS, "decoder": DECODERS, "posterior": POSTERIORS, "likelihood": LIKELIHOODS, "prior": PRIORS}
 
@@ -38,70 +29,31 @@ _NUMBERS = {
     "bits_per_dimension": "bits per dimension",
     "log_likelihood_prior": "log p(x) of the first test images, without the encoder",
     "log_likelihood_same_images": "log p(x) of the same images, with the encoder",
+    "log_likelihood_active": "log p(x), with the dead units removed",
 }
 
 
-def write_report(run: Run, images: Images, path: str | Path | None = None, seed: int = 0) -> Path:
-    """Write the report of a complete run as one self-contained HTML file, and return its path.
+def numbers(evaluation: Evaluation, given: bool) -> list[dict[str, str]]:
+    """Return the rows of the table of estimates: those with titles first, then whatever else an evaluation holds.
 
     Args:
-        run: the run; numbers are taken from its `evaluation.json` where there is one.
-        images: its images.
-        path: the file to write; `report.html` in the run folder when None.
-        seed: at least 0; of the noise and of the choice of test images.
-
-    Raises:
-        RunError: `evaluation.json` is damaged, or `history.csv` is missing or damaged; nothing is written.
+        evaluation: of the run.
+        given: whether the model has a condition.
     """
-    evaluation = _evaluation(run.folder / EVALUATION)
-    rows = History(run.folder / HISTORY).rows
-    if not rows:
-        raise RunError(f"`{run.folder / HISTORY}` is missing or empty; restore it or train again.")
-    with progress(0, "report", "pictures") as bar:  # how many there are depends on the model
-        pictures = []
-        for picture in pictures_of(run, images, rows, evaluation, seed):
-            pictures.append(picture)
-            bar.update()
-    environment = Environment(
-        loader=PackageLoader("vae_tf"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    page = environment.get_template("report.html").render(
-        title=f"{without_folders(run.config.data.source)}, {' + '.join(map(str, run.config.model.latent_dims))} latent dimensions",
-        facts=_facts(run, rows),
-        numbers=[] if evaluation is None else _numbers(evaluation, given=run.vae.condition is not None),
-        caveat=CAVEAT.replace("+-", "±"),
-        folder=run.folder,
-        pictures=pictures,
-        seed=seed,
-    )
-    path = Path(path or run.folder / REPORT)
-    with replacing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return path
-
-
-def _evaluation(path: Path) -> Evaluation | None:
-    if not path.exists():
-        return None
-    try:
-        return TypeAdapter(Evaluation).validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise RunError(f"`{path}` is damaged ({str(error).splitlines()[0]}); remove it, or evaluate again.") from None
-
-
-def _numbers(evaluation: Evaluation, given: bool) -> list[dict[str, str]]:
+    others = [name for name in vars(evaluation) if name not in _NUMBERS]
     rows = []
-    for name, title in _NUMBERS.items():
-        title = title.replace("p(x)", "p(x | y)") if given else title
-        estimate = getattr(evaluation, name)
-        if estimate is not None:
+    for name in [*_NUMBERS, *others]:
+        estimate, title = getattr(evaluation, name, None), _NUMBERS.get(name, name.replace("_", " "))
+        if isinstance(estimate, Estimate):
             digits = max(2, 1 - int(log10(estimate.standard_error))) if estimate.standard_error > 0 else 2
             value = f"{estimate.value:.{digits}f} ± {estimate.standard_error:.{digits}f} {estimate.unit}"
-            rows.append({"name": title, "value": value, "how": f"{estimate.method}; {estimate.images:,} test images"})
+            how = f"{estimate.method}; {estimate.images:,} test images"
+            rows.append({"name": title.replace("p(x)", "p(x | y)") if given else title, "value": value, "how": how})
     return rows
 
 
-def _facts(run: Run, rows: list[dict[str, float]]) -> dict[str, str]:
+def facts(run: Run, rows: Sequence[Mapping[str, float]]) -> dict[str, str]:
+    """Return what a reader should know of a run, by name."""
     config, summary = run.config, run.data
     height, width, channels = summary.image_shape
     values = "real values" if summary.levels is None else f"{summary.levels} levels"

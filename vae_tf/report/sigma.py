@@ -1,0 +1,187 @@
+"""Sigma: the same decoder with its scale swept, where the likelihood has one."""
+
+from functools import partial
+from math import sqrt
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from vae_tf import plots
+from vae_tf.likelihood.grey import GreyDistribution
+from vae_tf.report.picture import Chapter, Picture
+from vae_tf.report.subject import Subject
+
+__all__ = ["deviation", "rescaled", "scale_of", "sigma"]
+
+tfd = tfp.distributions
+
+_ROWS = (0.25, 0.5, 1.0, 2.0, 4.0)  # times the model's sigma: of the draws
+_FACTORS = 2.0 ** np.arange(-3, 3.01, 0.5)  # and of the curves
+_COLUMNS = 6
+_IMAGES, _SAMPLES, _BATCH = 100, 50, 10
+_AVERAGED = 200  # draws whose standard deviation stands in where there is no formula
+
+
+def scale_of(px: Any) -> tf.Tensor | None:
+    """Return the scale of each value of p(x | z) in units of the value range, as its family has it; None where it has none."""
+    scale = getattr(px.distribution, "scale", None)
+    if scale is None or not isinstance(px.distribution, GreyDistribution):
+        return scale
+    return scale / px.distribution.top
+
+
+def rescaled(px: Any, factor: float) -> tfd.Distribution:
+    """Return p(x | z) with every scale multiplied by `factor`."""
+    one = px.distribution
+    return tfd.Independent(one.copy(scale=one.scale * factor), px.reinterpreted_batch_ndims)
+
+
+def deviation(subject: Subject, px: Any) -> np.ndarray:
+    """Return the standard deviation of each value of p(x | z), [B, H, W, C]; by draws where there is no formula."""
+    try:
+        return np.broadcast_to(px.stddev().numpy(), (*px.batch_shape, *px.event_shape))
+    except NotImplementedError:
+        return np.std([subject.draws(px, 1000 + index) for index in range(_AVERAGED)], 0)
+
+
+def sigma(subject: Subject) -> Chapter | None:
+    """Return the pictures of sigma; None for a likelihood without one."""
+    if scale_of(subject.vae.decode(*_prior(subject, 1))) is None:
+        return None
+    return Chapter("Sigma", [partial(_draws, subject), partial(_curves, subject)])
+
+
+class _Swept(NamedTuple):
+    """What a sweep over factors of sigma gives, [K] each; and the errors of the decoder's locations."""
+
+    elbo: np.ndarray
+    log_likelihood: np.ndarray
+    roughness: np.ndarray  # of draws: mean squared difference of neighbours, that of the test images being 1
+    means: float  # the same of the means
+    rmse: float
+    mae: float
+
+
+def _prior(subject: Subject, count: int) -> tuple[tf.Tensor, np.ndarray | None]:
+    label = subject.label(subject.order[:count])
+    return tf.constant(subject.prior(count, label, stream=20)), label
+
+
+def _unit(px: Any) -> tuple[float, str]:
+    """Return what a factor of 1 stands for: the one sigma, or 1 where each value has its own; and the name of the axis."""
+    scale = np.asarray(scale_of(px))
+    return (float(scale), "sigma") if scale.ndim == 0 else (1.0, "sigma, in units of the model's own")
+
+
+def _draws(subject: Subject) -> Picture:
+    px = subject.vae.decode(*_prior(subject, _COLUMNS))
+    count, (unit, _) = px.batch_shape[0], _unit(px)
+    rows = [px.mean().numpy(), *(subject.draws(rescaled(px, factor), 21) for factor in _ROWS)]
+    own = unit != 1.0
+    names = ["the means", *(f"sigma {factor * unit:.2g}" if own else f"sigma x {factor:g}" for factor in _ROWS)]
+    names[1 + _ROWS.index(1.0)] += "\n(this model)"
+    scale = np.asarray(scale_of(px))
+    size = (
+        f"The model has one sigma for all values, {unit:.3g}"
+        if own
+        else f"The model gives each value a sigma of its own, here from {scale.min():.2g} to {scale.max():.2g}, half of them below "
+        f"{np.median(scale):.2g}"
+    )
+    return Picture(
+        "Draws with another sigma",
+        "What does sigma do to an image?",
+        f"{size} (of a value range of 1). A column is one z: the mean does not depend on sigma, and draws scatter around it, each value by "
+        "itself. No sigma puts detail into an image that the mean lacks; too small a sigma hides what the model does not know.",
+        f"{len(rows)} rows of {count} images: the means, then draws with growing sigma, from hardly any grain to hardly any image.",
+        "svg+xml",
+        plots.svg(plots.named_rows(plots.spaced_grid(np.concatenate(rows), count), names)),
+    )
+
+
+def _curves(subject: Subject) -> Picture:
+    px = subject.vae.decode(*_prior(subject, 1))
+    (unit, axis), one = _unit(px), np.asarray(scale_of(px)).ndim == 0
+    swept = _sweep(subject, _FACTORS)
+    best = int(np.argmax(swept.elbo))
+    here = int(np.argmin(np.abs(_FACTORS - 1)))
+    errors = _errors(subject, px, swept, unit) if one else ""
+    loss = swept.elbo[best] - swept.elbo[here]
+    verdict = (
+        "the model's own is the best of these"
+        if best == here
+        else f"the best of these is {_FACTORS[best] * unit:.3g}, {loss:,.1f} nats per image above the model's own"
+    )
+    return Picture(
+        "Log-likelihood against sigma",
+        "Which sigma explains the test images best?",
+        "The same encoder and decoder, with another sigma. On the left the ELBO and "
+        f"{subject.evidence}, averaged over {_count(subject)} test images: {verdict}.{errors} On the right "
+        f"roughness, the mean squared difference of neighbouring values: the means have {swept.means:.2f} of that of test images, which is their blur, and draws with the model's "
+        f"sigma {swept.roughness[here]:.2f}. Sigma adds grain, not what was blurred.",
+        f"The ELBO by sigma, highest at {_FACTORS[best] * unit:.3g} with {swept.elbo[best]:,.1f} nats; roughness of draws grows from "
+        f"{swept.roughness[0]:.2f} to {swept.roughness[-1]:.1f} times that of test images.",
+        "svg+xml",
+        plots.svg(
+            plots.sigma_curves(
+                _FACTORS * unit,
+                {"ELBO": swept.elbo, subject.evidence: swept.log_likelihood},
+                unit,
+                _FACTORS[best] * unit,
+                swept.roughness,
+                swept.means,
+                axis,
+            )
+        ),
+    )
+
+
+def _errors(subject: Subject, px: Any, swept: _Swept, unit: float) -> str:
+    """What squared or absolute error has to do with it, for the families of which it is the logarithm."""
+    if isinstance(px.distribution, tfd.Normal):
+        plain = _sweep(subject, np.array([sqrt(0.5) / unit])).elbo[0]
+        return (
+            f" Here -log p(x | {subject.z}) is the squared error / (2 sigma²) + log sigma per value, so the best sigma is the root mean "
+            f"squared error, {swept.rmse:.3g}. Training on mean squared error alone is the special case sigma² = 1/2: for this decoder an "
+            f"ELBO of {plain:,.0f} nats."
+        )
+    if isinstance(px.distribution, tfd.Laplace):
+        return (
+            f" Here -log p(x | {subject.z}) is the absolute error / sigma + log sigma per value, so the best sigma is the mean absolute "
+            f"error, {swept.mae:.3g}; with a normal likelihood squared error would stand in its place."
+        )
+    return ""
+
+
+def _count(subject: Subject) -> int:
+    return len(subject.order[:_IMAGES])
+
+
+def _sweep(subject: Subject, factors: np.ndarray) -> _Swept:
+    """Average over test images, with a few posterior samples of each, for all factors at once."""
+    vae, rows = subject.vae, subject.order[:_IMAGES]
+    elbo, evidence, rough = np.zeros((3, len(factors)))
+    means = squared = absolute = real = 0.0
+    for start in range(0, len(rows), _BATCH):
+        part = rows[start : start + _BATCH]
+        x, label = tf.constant(subject.x[part]), subject.label(part)
+        draw = vae.draw(x, _SAMPLES, tf.constant([subject.seed, 22 + start]), label=label)
+        px = vae.decode(draw.z, label)
+        log_ratio = (draw.log_prior - draw.log_q).numpy().astype(np.float64)
+        for index, factor in enumerate(factors):
+            log_w = log_ratio + rescaled(px, factor).log_prob(x).numpy()
+            elbo[index] += log_w.mean(0).sum()
+            evidence[index] += (np.logaddexp.reduce(log_w, 0) - np.log(_SAMPLES)).sum()
+        one = vae.decode(draw.z[0], label)
+        rough += [_roughness(subject.draws(rescaled(one, factor), 23 + start)) for factor in factors]
+        mean, error = one.mean().numpy(), np.abs(px.mean().numpy() - x.numpy())
+        means, real = means + _roughness(mean), real + _roughness(x.numpy())
+        squared, absolute = squared + (error**2).mean((0, 2, 3, 4)).sum(), absolute + error.mean((0, 2, 3, 4)).sum()
+    count = len(rows)
+    return _Swept(elbo / count, evidence / count, rough / real, means / real, sqrt(squared / count), absolute / count)
+
+
+def _roughness(images: np.ndarray) -> float:
+    """Return the squared difference of neighbouring values, summed over images."""
+    return float(sum((np.diff(images.astype(np.float64), axis=axis) ** 2).sum() for axis in (1, 2)))

@@ -1,0 +1,242 @@
+"""Training and generation: posteriors of images over the prior, and where they leave holes."""
+
+from functools import partial
+from math import sqrt
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from sklearn.neighbors import NearestNeighbors
+
+from vae_tf import plots
+from vae_tf.latents import LatentKL
+from vae_tf.report.picture import Chapter, Maker, Picture
+from vae_tf.report.plane import plane
+from vae_tf.report.subject import Subject
+
+__all__ = ["holes", "training_and_generation"]
+
+_ELLIPSES, _DRAWS = 200, 200  # test images, and draws of the posterior of each
+_PSEUDO_INPUTS, _PSEUDO_COLUMNS = 60, 12
+_PRIOR, _FAR = 2000, 0.99  # draws from the prior that are looked at, and what counts as far
+_EXAMPLES = 10
+
+
+def training_and_generation(subject: Subject) -> Chapter:
+    """Return the pictures that compare where training decodes with where generation does."""
+    makers: list[Maker] = [partial(_kl, subject)]
+    if subject.vae.prior.latent_dim == 2:
+        makers.append(partial(_ellipses, subject))
+    makers += [partial(_spreads, subject), partial(_radius, subject), partial(_holes, subject), partial(_examples, subject)]
+    prior = subject.vae.prior
+    mixture = next((piece for piece in (prior, getattr(prior, "top", None)) if hasattr(piece, "pseudo_inputs")), None)
+    if mixture is not None:
+        makers.append(partial(_pseudo_inputs, mixture))
+    if prior.latent_dim == 2:
+        makers += plane(subject)
+    return Chapter("Training and generation", makers)
+
+
+def _kl(subject: Subject) -> Picture:
+    (parts, active, count), layers = subject.used, subject.layers
+    kl = parts.per_dimension
+    rest = "" if active.all() else "; those of the others hardly do, whatever their KL"
+    return Picture(
+        "What each latent dimension carries",
+        "How many latent dimensions does the model use?",
+        f"KL between posterior and prior by latent dimension, averaged over {count:,} test images. Active are {active.sum()} of {len(kl)}: "
+        f"their posterior mean varies over images with a variance above 0.01{rest}.{_kl_notes(parts, layers is None or len(layers) == 1)}",
+        f"Bars in falling order{' in each layer' if layers else ''}, from {kl.max():.2f} to {kl.min():.2f} nats; {active.sum()} of "
+        f"{len(kl)} are marked as active.",
+        "svg+xml",
+        plots.svg(plots.kl_bars(kl, active, layers)),
+    )
+
+
+def _kl_notes(parts: LatentKL, one_layer: bool) -> str:
+    """What bars and KL have to do with each other, where this does not go without saying."""
+    total, notes = sum(parts.per_layer.values()), ""
+    if len(parts.per_layer) > 1:
+        by_layer = ", ".join(f"{value:.2f} in {name}" for name, value in parts.per_layer.items())
+        notes += f" Layers stand from the top down, each given those above it: the KL of {total:.2f} nats is {by_layer}."
+    if parts.matched:
+        whole = one_layer or len(parts.matched) == len(parts.per_layer)
+        here, there = ("", f" of {total:.2f} nats") if whole else (f"of {parts.matched[0]} ", f" of {parts.matched[0]}")
+        notes += (
+            f" Posterior or prior binds the dimensions {here}together, so the KL is no sum over them: each "
+            "by itself is compared with the prior by mean and standard deviation, as if both were normal, and these bars do not add up to "
+            f"the KL{there}."
+        )
+    return notes
+
+
+def _ellipses(subject: Subject) -> Picture:
+    rows = subject.order[:_ELLIPSES]
+    x, label = tf.constant(subject.x[rows]), subject.label(rows)
+    z = subject.vae.encode(x, label).sample(_DRAWS, seed=tf.constant([subject.seed, 30])).numpy().astype(np.float64)
+    means = z.mean(0)
+    covariances = np.einsum("sni,snj->nij", z - means, z - means) / (_DRAWS - 1)
+    classes, ground = subject.classes, _ground(subject)
+    coloured = classes is not None and len(np.unique(classes)) <= plots.MAX_CLASSES
+    area = np.sqrt(np.linalg.det(covariances) / np.linalg.det(np.cov(subject.prior(_PRIOR, _some_labels(subject), stream=32).T)))
+    named = ", named by their class" if coloured else ""
+    under = (
+        "The dotted circles are one and two standard deviations of the prior" if ground is None else "Grey points are draws of the prior"
+    )
+    return Picture(
+        "Posteriors over the prior",
+        "Where does training decode from, and where does generation?",
+        f"Ellipses of two standard deviations around the posterior means of {len(rows)} test images{named}. {under}. Half of the "
+        f"posteriors cover less than {np.median(area):.1%} of the area that the prior covers, and all together fill it: a draw from the prior lands, "
+        "mostly, where the decoder was trained.",
+        f"{len(rows)} ellipses in the plane, small beside the prior, most of them within two standard deviations of it.",
+        "svg+xml",
+        plots.svg(plots.posteriors(means, covariances, classes[rows] if coloured and classes is not None else None, subject.names, ground)),
+    )
+
+
+def _ground(subject: Subject) -> np.ndarray | None:
+    return None if subject.standard_prior else subject.prior(_PRIOR, _some_labels(subject), stream=32)
+
+
+def _some_labels(subject: Subject) -> np.ndarray | None:
+    return subject.label(np.resize(subject.encoded_rows, _PRIOR))
+
+
+def _spreads(subject: Subject) -> Picture:
+    z, again = subject.encoded
+    prior = subject.prior(len(z), subject.label(subject.encoded_rows), stream=31).std(0)
+    deviation, within = z.std(0), np.sqrt(np.mean((z - again) ** 2, 0) / 2)
+    ratio = deviation / prior
+    return Picture(
+        "Width of the posteriors",
+        "Does the aggregated posterior fill the prior?",
+        f"By latent dimension, in standard deviations of the prior: how wide the posteriors of {len(z):,} test images are together, and "
+        f"how wide one of them is. Together they are {ratio.min():.2f} to {ratio.max():.2f} as wide as the prior; below 1 the prior reaches "
+        "where no image is. A dimension whose single posterior is as wide as the prior says nothing about the image; the most telling one "
+        f"has {(within / prior).min():.2f}.",
+        f"Two rows of points by latent dimension: all posteriors together near 1, one posterior between {(within / prior).min():.2f} and "
+        f"{(within / prior).max():.2f}.",
+        "svg+xml",
+        plots.svg(plots.spreads(deviation, within, prior, subject.layers)),
+    )
+
+
+def _radius(subject: Subject) -> Picture:
+    z, _ = subject.encoded
+    prior = subject.prior(len(z), subject.label(subject.encoded_rows), stream=31)
+    centre, width = prior.mean(0), prior.std(0)
+    lengths = [np.sqrt((((part - centre) / width) ** 2).sum(1)) for part in (prior, z)]
+    expected = sqrt(z.shape[1])
+    return Picture(
+        "Distance from the centre",
+        "Are images as far out as the noise that generation starts from?",
+        f"Length of z, in standard deviations of the prior: {lengths[0].mean():.2f} ± {lengths[0].std():.2f} for draws from the prior, "
+        f"{lengths[1].mean():.2f} ± {lengths[1].std():.2f} for draws from the posteriors of {len(z):,} test images. In {z.shape[1]} "
+        f"dimensions lengths crowd around √{z.shape[1]} = {expected:.1f}. The KL of training pulls the two together, and that is why "
+        "decoding noise works.",
+        f"Two histograms of lengths, around {lengths[0].mean():.1f} and {lengths[1].mean():.1f}.",
+        "svg+xml",
+        plots.svg(
+            plots.histograms(
+                {"prior": lengths[0], "posteriors of test images": lengths[1]}, {}, "length of z, standard deviations of the prior"
+            )
+        ),
+    )
+
+
+class _Holes(NamedTuple):
+    """How far draws are from the nearest draw of a posterior of another image."""
+
+    prior: np.ndarray  # [P], distances of draws from the prior
+    posterior: np.ndarray  # [Q], distances of draws from the posteriors of images held back
+    threshold: float  # below it are 99 % of the latter
+    share: float  # of the former above it
+    error: float  # its standard error
+
+    @property
+    def exist(self) -> bool:
+        """Whether there are more of them than chance makes."""
+        return self.share > 1 - _FAR + 2 * self.error
+
+
+def holes(prior: np.ndarray, posterior: np.ndarray) -> _Holes:
+    """Measure what share of prior draws is far from every posterior.
+
+    Half of the posterior draws are a reference. A draw is far if its nearest neighbour there is farther away than those of 99 % of the
+    other half. Of a prior that equals the aggregated posterior 1 % is far, but for chance. Distances are in units of the spread of the
+    posterior draws in each dimension.
+
+    Args:
+        prior: z ~ p(z), [P, D].
+        posterior: one z ~ q(z | x) for each of some images, [M, D], M at least 4.
+    """
+    width = posterior.std(0)
+    reference, held = (posterior / width)[::2], (posterior / width)[1::2]
+    nearest = NearestNeighbors(n_neighbors=1).fit(reference)
+    near, own = (nearest.kneighbors(part)[0][:, 0] for part in (prior / width, held))
+    threshold = float(np.quantile(own, _FAR))
+    share = float((near > threshold).mean())
+    error = sqrt(max(share * (1 - share), _FAR * (1 - _FAR)) / len(prior) + _FAR * (1 - _FAR) / len(own))
+    return _Holes(near, own, threshold, share, error)
+
+
+def _measured(subject: Subject) -> tuple[_Holes, np.ndarray, np.ndarray | None]:
+    label = _some_labels(subject)
+    z = subject.prior(_PRIOR, label, stream=32)
+    return holes(z, subject.encoded[0]), z, label
+
+
+def _holes(subject: Subject) -> Picture:
+    found, z, _ = _measured(subject)
+    there = "There are holes: what is decoded there was never trained." if found.exist else "By this measure there are no holes."
+    return Picture(
+        "Holes of the aggregated posterior",
+        "Does generation decode where no image was ever encoded?",
+        f"Distance to the nearest of {len(subject.encoded[0, ::2]):,} draws from the posteriors of other test images, in units of their "
+        f"spread. Of {len(z):,} draws from the prior {found.share:.1%} ± {found.error:.1%} are farther than {found.threshold:.2f}, which "
+        f"99 % of posterior draws are not; without holes it would be 1 %. {there}",
+        f"Two histograms of distances; {found.share:.1%} of the prior draws are beyond the line at {found.threshold:.2f}.",
+        "svg+xml",
+        plots.svg(
+            plots.histograms(
+                {"prior": found.prior, "posteriors of test images": found.posterior},
+                {"99 % of the posteriors": found.threshold},
+                "distance to the nearest posterior draw of another image",
+            )
+        ),
+    )
+
+
+def _examples(subject: Subject) -> Picture | None:
+    """What is decoded in holes, if there are any."""
+    found, z, label = _measured(subject)
+    if not found.exist:
+        return None
+    order = np.argsort(found.prior, kind="stable")
+    rows = np.concatenate([order[-_EXAMPLES:][::-1], order[:_EXAMPLES]])
+    decoded = subject.vae.decode(tf.constant(z[rows]), None if label is None else label[rows]).mean().numpy()
+    return Picture(
+        "Decoded in holes, and not",
+        "What do samples from holes look like?",
+        f"Means of p(x | {subject.z}) at draws from the prior: above the {_EXAMPLES} that are farthest from every posterior, "
+        f"{found.prior[rows[_EXAMPLES - 1]]:.2f} to {found.prior[rows[0]]:.2f} away, below the {_EXAMPLES} that are nearest.",
+        f"Two rows of {_EXAMPLES} images: from holes, and from where test images are encoded.",
+        "svg+xml",
+        plots.svg(plots.named_rows(plots.spaced_grid(decoded, _EXAMPLES), ["far", "near"])),
+    )
+
+
+def _pseudo_inputs(mixture: Any) -> Picture:
+    images = mixture.pseudo_inputs().numpy()
+    shown = images[:_PSEUDO_INPUTS]
+    rest = f", the first {len(shown)} of {len(images):,}" if len(images) > len(shown) else ""
+    return Picture(
+        "The pseudo-inputs of the prior",
+        "What is the prior made of?",
+        f"Images u that were learned with the weights{rest}: the prior is the mixture of the posteriors q(z | u), each as likely as the "
+        "others. They need not look like data.",
+        f"{len(shown)} learned images, each of which stands for a component of the prior.",
+        "png",
+        plots.png(plots.image_grid(shown, _PSEUDO_COLUMNS)),
+    )
