@@ -2,6 +2,7 @@
 
 z ~ N(0, I), x | z ~ N(W z + b, s^2 I) on C "pixels"; then x ~ N(b, W W^T + s^2 I), and p(z | x) is normal with precision
 I + W^T W / s^2. With the exact posterior, p(x, z) / q(z | x) = p(x) for every z, so every bound equals the evidence for each single draw.
+Where the columns of W are orthogonal the dimensions of p(z | x) are independent, and what a wrong q costs is known too.
 """
 
 from dataclasses import dataclass
@@ -9,10 +10,23 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
+import tf_keras as keras
 
+from vae_tf import VAE, DiagonalNormal, Normal, StandardNormal
 from vae_tf.objective import Draw
 
 tfd = tfp.distributions
+
+
+class Identity(keras.layers.Layer):
+    """Images or latents as rows."""
+
+    def call(self, inputs):
+        return tf.reshape(inputs, [tf.shape(inputs)[0], np.prod(inputs.shape[1:])])
+
+
+def softplus_inverse(y):
+    return np.log(np.expm1(y - 1e-5))
 
 
 @dataclass(frozen=True)
@@ -26,6 +40,27 @@ class LinearGaussian:
         rng = np.random.default_rng(seed)
         return cls(rng.normal(size=(values, latent_dim)).astype("f4"), rng.normal(size=values).astype("f4"), 0.5)
 
+    @classmethod
+    def orthogonal(cls, values: int, latent_dim: int, seed: int = 0) -> "LinearGaussian":
+        """Columns of W at right angles, of lengths from 0.5 to 1.5."""
+        rng = np.random.default_rng(seed)
+        columns, _ = np.linalg.qr(rng.normal(size=(values, latent_dim)))
+        return cls((columns * np.linspace(0.5, 1.5, latent_dim)).astype("f4"), rng.normal(size=values).astype("f4"), 0.5)
+
+    def vae(self, widen: float = 1.0, shift: float = 0.0) -> VAE:
+        """Return the model, for orthogonal columns: q is p(z | x), with scales times `widen` and means moved by `shift` scales."""
+        values, latent_dim = self.weights.shape
+        vae = VAE(Identity(), Identity(), DiagonalNormal(latent_dim), Normal((values, 1, 1), scale=self.scale), StandardNormal(latent_dim))
+        vae.likelihood.parameters.set_weights([self.weights.T, self.loc])
+        w = self.weights.astype("f8")
+        variance = 1 / (1 + np.sum(w**2, 0) / self.scale**2)
+        gain = w * variance / self.scale**2  # E[z | x] = (x - b) gain
+        kernel = np.concatenate([gain, np.zeros_like(gain)], 1)
+        bias = np.concatenate([shift * variance**0.5 - self.loc @ gain, softplus_inverse(widen * variance**0.5)])
+        vae.posterior.parameters.set_weights([kernel, bias])
+        vae.compile()
+        return vae
+
     def sample(self, count: int, seed: int = 1) -> np.ndarray:
         rng = np.random.default_rng(seed)
         z = rng.normal(size=(count, self.weights.shape[1]))
@@ -38,6 +73,12 @@ class LinearGaussian:
         residual = x.astype("f8") - self.loc
         _, logdet = np.linalg.slogdet(2 * np.pi * covariance)
         return -0.5 * (np.sum(residual * np.linalg.solve(covariance, residual.T).T, -1) + logdet)
+
+    def expected_evidence(self) -> float:
+        """E[log p(x)] over x ~ p(x): minus the entropy of a normal."""
+        w = self.weights.astype("f8")
+        _, logdet = np.linalg.slogdet(2 * np.pi * np.e * (w @ w.T + self.scale**2 * np.eye(len(w))))
+        return -0.5 * logdet
 
     def posterior(self, x: np.ndarray) -> tfd.Distribution:
         """The exact p(z | x), batch [B], event [D]."""

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras as keras
-from oracle import LinearGaussian
+from oracle import Identity, LinearGaussian, softplus_inverse
 
 from vae_tf import (
     VAE,
@@ -33,15 +33,6 @@ from vae_tf.latents import active_units, kl_per_dimension, posterior_moments, pr
 tfd = tfp.distributions
 D = 2
 ORACLE = LinearGaussian.random(values=6, latent_dim=D)
-
-
-class Identity(keras.layers.Layer):
-    def call(self, inputs):
-        return tf.reshape(inputs, [tf.shape(inputs)[0], np.prod(inputs.shape[1:])])
-
-
-def softplus_inverse(y):
-    return np.log(np.expm1(y - 1e-5))
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,8 @@ STARTS = ("prior", "posterior")
 
 _STEEPNESS = 4.0  # of the sigmoid that spaces the temperatures
 _ROWS, _LARGEST = 2000, 2**23  # chains at once, and values of one tensor: a gradient keeps all tensors on the way
-_PILOT_IMAGES, _PILOT_MOVES = 10, 1000  # moves at least, over all temperatures
-_FIRST_SIZE, _ACCEPTANCE, _RATE = 0.1, 0.65, 0.1  # where the pilot starts, what it aims at, how fast the logarithm of its step follows
+_PILOT_IMAGES, _PILOT_MOVES = 10, 200  # moves at least, over all temperatures
+_FIRST_SIZE, _ACCEPTANCE, _RATE = 0.1, 0.65, 0.2  # where the pilot starts, what it aims at, how fast the logarithm of its step follows
 _DRAWN = 100  # images simulated at once
 
 
@@ -92,15 +92,15 @@ class Chains:
         """Return a step size for each temperature after the first, found by chains of their own for images spread over `x`."""
         chosen = np.unique(np.linspace(0, len(x) - 1, _PILOT_IMAGES).astype(int))
         x, label = x[chosen], None if label is None else label[chosen]
-        _, *batch = next(batches(x, label, self._images_at_once(x, label)))
+        _, x, label = next(batches(x, label, self._images_at_once(x, label)))
         each = ceil(_PILOT_MOVES / (len(self.path) - 1))
         total, key, log_size = each * (len(self.path) - 1), self._key(4), log(_FIRST_SIZE)
-        z = self._from_start(*batch, key)
+        z = self._from_start(x, label, key)
         sizes = np.empty(len(self.path) - 1)
         with progress(total, "step sizes of the chains", "moves", quiet=not verbose) as bar:
             for number in range(total):
                 stage = number // each
-                z, _, acceptance = self._moved(z, *batch, self.path[stage + 1], exp(log_size), tf.random.fold_in(key, number))
+                z, _, acceptance = self._moved(z, x, label, self.path[stage + 1], exp(log_size), tf.random.fold_in(key, number))
                 log_size += _RATE * (float(np.mean(acceptance)) - _ACCEPTANCE)
                 sizes[stage] = exp(log_size)
                 bar.update(1)
