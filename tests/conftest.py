@@ -21,3 +21,11 @@ def real_data() -> Path:
 def binary_images() -> np.ndarray:
     """[40, 6, 5, 1] images of 0 and 1; height and width differ, so that no test passes by mixing them up."""
     return (np.random.default_rng(0).random((40, 6, 5, 1)) < 0.3).astype(np.float32)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def classifiers(tmp_path_factory):
+    """Classifiers that tests train are kept for the session, and not in the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VAE_TF_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

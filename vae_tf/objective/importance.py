@@ -24,8 +24,8 @@ class ImportanceWeighted(Objective):
             is noise. "dreg" (doubly reparameterized) is unbiased too, and gains from more samples; it costs one more pass back through
             the decoder. "stl" (sticking the landing) leaves log q's own parameters out, which is unbiased with one sample only. The noise
             of "dreg" and "stl" vanishes where q is the exact posterior.
-        warmup_steps: optimizer steps, at least 0, over which the factor p(z) / q(z | x) of the weights comes in, its exponent rising linearly
-            from 0 to 1 (`warmup_epochs` in a configuration); before its end the objective is no bound. Not with "dreg".
+        warmup_steps: optimizer steps, at least 0, over which the factor p(z) / q(z | x) of the weights comes in, its exponent rising
+            linearly from 0 to 1 (`warmup_epochs` in a configuration); before its end the objective is no bound. Not with "dreg".
 
     Raises:
         ConfigError: a value is out of range.

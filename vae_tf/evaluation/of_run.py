@@ -6,9 +6,9 @@ import numpy as np
 
 from vae_tf import data
 from vae_tf.data import Images
-from vae_tf.evaluation.evaluate import evaluate_each
 from vae_tf.evaluation.features import classifier
 from vae_tf.evaluation.latent_accuracy import latent_accuracy
+from vae_tf.evaluation.of_model import evaluate_each
 from vae_tf.evaluation.result import Evaluation
 from vae_tf.evaluation.sample_quality import draw_samples, sample_quality
 from vae_tf.run import EVALUATION, PER_IMAGE, Run
@@ -49,7 +49,7 @@ def evaluate_run(
         run.vae, x, label, samples=samples, seed=seed, prior_images=prior_images, annealed_images=annealed_images, verbose=verbose
     )
     found = _with_quality(found, run, images, x, label, seed, verbose)
-    found = _with_latent_accuracy(found, run, images, seed)
+    found = _with_latent_accuracy(found, run, images, x, seed)
     each.write(run.folder / PER_IMAGE)
     found.write(run.folder / EVALUATION)
     return found
@@ -75,8 +75,9 @@ def _with_quality(
     return replace(found, further=found.further | topics, notes=(*found.notes, *notes))
 
 
-def _with_latent_accuracy(found: Evaluation, run: Run, images: Images, seed: int) -> Evaluation:
-    told = latent_accuracy(run.vae, images, run.config.data.binarize, seed=seed)
+def _with_latent_accuracy(found: Evaluation, run: Run, images: Images, x: np.ndarray, seed: int) -> Evaluation:
+    training = data.fixed_images(images.train, images.levels, seed=seed, binarize=run.config.data.binarize)
+    told = latent_accuracy(run.vae, training, images.train.y, x, images.test.y, seed=seed)
     if isinstance(told, str):
         return replace(found, notes=(*found.notes, f"the accuracy of latents as features was not measured: {told}"))
     return replace(found, further=found.further | {"classes found by latents": vars(told)})

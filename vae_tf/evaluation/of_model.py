@@ -20,6 +20,7 @@ from vae_tf.model import VAE
 __all__ = ["check", "evaluate", "evaluate_each"]
 
 _SAMPLING, _PLAIN = "importance sampling", "plain Monte Carlo"
+_TEMPERATURES = 1000  # of annealed importance sampling
 
 
 def evaluate(
@@ -160,8 +161,8 @@ def _without_dead_units(
 def _with_annealed(
     found: Evaluation, vae: VAE, x: np.ndarray, label: np.ndarray | None, log_likelihood: np.ndarray, verbose: bool
 ) -> Evaluation:
-    chains = annealed(vae, x, label, seed=found.seed, verbose=verbose)
-    made = bidirectional(vae, len(x), label, seed=found.seed, verbose=verbose)
+    chains = annealed(vae, x, label, temperatures=_TEMPERATURES, seed=found.seed, verbose=verbose)
+    made = bidirectional(vae, len(x), label, temperatures=_TEMPERATURES, seed=found.seed, verbose=verbose)
     sampled = log_weights(vae, made.x, made.label, samples=found.samples, seed=found.seed, verbose=verbose).log_likelihood
     tests = {
         "annealed": chains.estimate,
