@@ -20,8 +20,8 @@ from vae_tf.evaluation import evaluate
 from vae_tf.latents import posterior_moments, prior_draws
 from vae_tf.model import VAE
 from vae_tf.objective import OBJECTIVES
-from vae_tf.report.plane import manifold
 from vae_tf.report import write_report
+from vae_tf.report.plane import manifold
 from vae_tf.run import EVALUATION, HISTORY
 from vae_tf.train import train
 

@@ -41,6 +41,17 @@ class _OneLine(click.Group):
         return ctx.exit(code)
 
 
+def _sizes(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...]:
+    """Read numbers of latents with commas between them."""
+    try:
+        sizes = tuple(int(part) for part in (value or "").split(",") if value)
+    except ValueError:
+        sizes = (0,)
+    if any(size < 1 for size in sizes):
+        raise click.BadParameter(f"must be numbers of at least 1 with commas between them, such as 2,5,10; got {value!r}.")
+    return sizes
+
+
 @click.group(cls=_OneLine, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Train variational autoencoders, know their likelihood, look at them."""
@@ -111,15 +122,24 @@ def compare(run_folders: tuple[Path, ...], out: Path) -> None:
 
 @main.command()
 @_RUN
+@click.option(
+    "--sweep-latents",
+    "sizes",
+    callback=_sizes,
+    metavar="SIZES",
+    help="Also train small models of these numbers of latents, such as 2,5,10,20,50, in RUN/sweep, and lay them side by side.",
+)
 @_DATA_DIR
-def report(run: Path, data_dir: str | None) -> None:
-    """Write RUN/report.html: the pictures a person would look at."""
+def report(run: Path, sizes: tuple[int, ...], data_dir: str | None) -> None:
+    """Write RUN/report.html: pictures that explain this model on its data."""
     start_tensorflow()
     from vae_tf import report
     from vae_tf import run as runs
 
     complete = runs.load(run)
-    click.echo(f"wrote {report.write_report(complete, complete.images(data_dir))}. Next: python -m export {run} models --name NAME")
+    swept = report.train_sweep(complete, sizes, data_dir, verbose=1 if sys.stdout.isatty() else 2) if sizes else []
+    page = report.write_report(complete, complete.images(data_dir), swept=swept)
+    click.echo(f"wrote {page}. Next: python -m export {run} models --name NAME")
 
 
 @main.command()

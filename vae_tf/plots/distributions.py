@@ -11,19 +11,25 @@ from vae_tf.plots.style import BLUE, GREY, INK, ORANGE, styled
 __all__ = ["histograms", "kl_bars", "spreads"]
 
 _BINS = 50
-_HATCHES = ((BLUE, ""), (ORANGE, "////"), (GREY, "...."))
+_FILLS: tuple[dict[str, Any], ...] = (
+    {"fill": True, "facecolor": (BLUE, 0.5), "edgecolor": BLUE},
+    {"fill": True, "facecolor": "none", "edgecolor": ORANGE, "hatch": "////"},
+)
 _LINES = ("-", "--", ":", "-.")
 
 
 @styled
-def histograms(series: Mapping[str, np.ndarray], marks: Mapping[str, float], xlabel: str, beyond: float = 0.0) -> Figure:
-    """Draw up to three sets of values over each other, each as shares of its own, told apart by hatches too; and values as lines.
+def histograms(
+    series: Mapping[str, np.ndarray], marks: Mapping[str, float], xlabel: str, beyond: float = 0.0, logarithmic: bool = False
+) -> Figure:
+    """Draw one or two sets of values over each other, each as shares of its own, the second hatched; and values as lines.
 
     Args:
         series: name -> values, of any number.
         marks: name -> where a line stands.
         xlabel: the name of the values, with their unit.
-        beyond: the share of the smallest values, of all sets together, that is left of the picture, drawn at its edge.
+        beyond: the share of the smallest values, of all sets together, that the picture has no room for: they are drawn at its edge.
+        logarithmic: whether shares are.
     """
     figure = Figure(figsize=(8.6, 3.0), layout="constrained")
     axes = figure.subplots()
@@ -31,14 +37,16 @@ def histograms(series: Mapping[str, np.ndarray], marks: Mapping[str, float], xla
     low, high = np.quantile(pooled, beyond), pooled.max()
     if high <= low:
         low, high = low - 0.5, high + 0.5
-    for (colour, hatch), (name, values) in zip(_HATCHES, series.items()):
+    for style, (name, values) in zip(_FILLS, series.items()):
         heights, edges = np.histogram(np.maximum(values, low), _BINS, (low, high))
         shares = heights / len(values)
-        axes.stairs(shares, edges, fill=True, facecolor=(colour, 0.45), edgecolor=colour, hatch=hatch, linewidth=1.2, label=name)
+        axes.stairs(shares, edges, linewidth=1.2, label=name, **style)
     for line, (name, value) in zip(_LINES, marks.items()):
         axes.axvline(value, color=INK, linestyle=line, linewidth=1.4, label=name)
-    axes.set_xlabel(xlabel)
+    axes.set_xlabel(f"{xlabel}{' (lowest at the edge)' if beyond else ''}")
     axes.set_ylabel("share")
+    if logarithmic:
+        axes.set_yscale("log")
     axes.grid(axis="y")
     figure.legend(loc="outside upper center", ncols=min(3, len(series) + len(marks)))
     return figure

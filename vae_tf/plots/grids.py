@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
 from vae_tf.files import replacing
@@ -17,6 +18,7 @@ __all__ = ["image_grid", "named_rows", "pair_grid", "png", "save_png", "sheet", 
 _VISIBLE = 56  # pixels: smaller images are enlarged until one side has them
 _GAP, _PAIR_GAP = 2, 14  # pixels between images, and between pairs
 _MID_GREY = 128
+_FONT_ROOM = 0.1  # inches at the sides, for readers whose font is wider than ours
 
 
 def image_grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
@@ -90,7 +92,7 @@ def save_png(path: str | Path, image: np.ndarray) -> None:
 def named_rows(grid: np.ndarray, names: Sequence[str], columns: Sequence[str] = ()) -> Figure:
     """Draw a grid of images, uint8 [height, width, C], whose rows have names, and its columns where names are given."""
     height, width = grid.shape[:2]
-    figure = Figure(figsize=(8.6, 0.2 + 0.25 * bool(columns) + 7.6 * height / width), layout="constrained")
+    figure = Figure(figsize=(8.6, 0.2 + 0.25 * bool(columns) + 7.6 * height / width), layout=ConstrainedLayoutEngine(w_pad=_FONT_ROOM))
     axes = figure.subplots()
     rgba = np.broadcast_to(grid, (height, width, 3)) if grid.shape[-1] == 1 else grid
     axes.imshow(rgba, interpolation="none", extent=(0, width, height, 0))

@@ -62,11 +62,10 @@ def diagnosis(subject: Subject) -> list[Finding]:
         late_warm_up(settled, len(rows)),
         overfitting(rows[settled:], corrupted),
         unfinished(rows[settled:]),
-        few_effective_samples(float(np.median(subject.measured.effective_samples)), next(reversed(subject.measured.curve))),
+        unsettled([(samples, estimate.value) for samples, estimate in subject.curve.items()]),
+        few_effective_samples(*subject.effective_samples),
         saturated_sigma(*_scales(subject)),
     ]
-    if subject.evaluation is not None and getattr(subject.evaluation, "curve", None):
-        found.append(unsettled([(int(point.samples), float(point.estimate.value)) for point in subject.evaluation.curve]))  # type: ignore
     return [finding for finding in found if finding is not None]
 
 

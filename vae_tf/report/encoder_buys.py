@@ -17,7 +17,7 @@ _IMAGES, _REPEATS, _SAMPLES = 3, 8, 5000
 def encoder_buys(subject: Subject) -> Chapter:
     """Return the pictures of the estimators."""
     makers: list[Maker] = [partial(_estimates, subject), partial(_gap, subject)]
-    if subject.evaluation is not None and getattr(subject.evaluation, "curve", None):
+    if len(subject.curve) > 1:
         makers.append(partial(_settling, subject))
     return Chapter("What the encoder buys", makers)
 
@@ -75,16 +75,15 @@ def _gap(subject: Subject) -> Picture:
 
 
 def _settling(subject: Subject) -> Picture:
-    points = subject.evaluation.curve  # type: ignore[union-attr]
-    counts, values, errors = zip(*((int(point.samples), point.estimate.value, point.estimate.standard_error) for point in points))
-    rise = f" From {counts[-2]:,} to {counts[-1]:,} samples it rises by {values[-1] - values[-2]:.2f} nats." if len(counts) > 1 else ""
+    counts, estimates = list(subject.curve), list(subject.curve.values())
+    values, rise = [one.value for one in estimates], estimates[-1].value - estimates[-2].value
     return Picture(
         "Has the estimate settled?",
         "Would more samples change the number?",
-        f"The average of {subject.evidence} over {points[-1].estimate.images:,} test images by importance sampling, by the number of "
-        f"samples of each.{rise} Error bars are standard errors over images; the points share their images, so that their differences are "
-        "far surer than the bars.",
+        f"The average of {subject.evidence} over {estimates[-1].images:,} test images by importance sampling, by the number of samples of "
+        f"each. From {counts[-2]:,} to {counts[-1]:,} samples it rises by {rise:.2f} nats. Error bars are standard errors over images; the "
+        "points share their images, so that their differences are far surer than the bars.",
         f"A curve from {values[0]:,.2f} nats at {counts[0]} to {values[-1]:,.2f} at {counts[-1]:,}.",
         "svg+xml",
-        plots.svg(plots.settling(counts, values, errors, subject.evidence)),
+        plots.svg(plots.settling(counts, values, [one.standard_error for one in estimates], subject.evidence)),
     )

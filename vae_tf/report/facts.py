@@ -29,27 +29,33 @@ _NUMBERS = {
     "bits_per_dimension": "bits per dimension",
     "log_likelihood_prior": "log p(x) of the first test images, without the encoder",
     "log_likelihood_same_images": "log p(x) of the same images, with the encoder",
-    "log_likelihood_active": "log p(x), with the dead units removed",
 }
 
 
-def numbers(evaluation: Evaluation, given: bool) -> list[dict[str, str]]:
-    """Return the rows of the table of estimates: those with titles first, then whatever else an evaluation holds.
+def numbers(evaluation: Evaluation, given: bool) -> dict[str, list[dict[str, str]]]:
+    """Return the rows of the tables of estimates by topic; the first topic, of all that every model has, goes without a name.
 
     Args:
         evaluation: of the run.
         given: whether the model has a condition.
     """
-    others = [name for name in vars(evaluation) if name not in _NUMBERS]
-    rows = []
-    for name in [*_NUMBERS, *others]:
-        estimate, title = getattr(evaluation, name, None), _NUMBERS.get(name, name.replace("_", " "))
-        if isinstance(estimate, Estimate):
-            digits = max(2, 1 - int(log10(estimate.standard_error))) if estimate.standard_error > 0 else 2
-            value = f"{estimate.value:.{digits}f} ± {estimate.standard_error:.{digits}f} {estimate.unit}"
-            how = f"{estimate.method}; {estimate.images:,} test images"
-            rows.append({"name": title.replace("p(x)", "p(x | y)") if given else title, "value": value, "how": how})
-    return rows
+    known = {title: getattr(evaluation, name) for name, title in _NUMBERS.items()}
+    topics = {"": {title: estimate for title, estimate in known.items() if estimate is not None}, **evaluation.further}
+    tables = {topic: [_row(title, estimate, given) for title, estimate in rows.items()] for topic, rows in topics.items()}
+    for name, effective in evaluation.effective_samples.items():
+        value = f"{effective.median:.1f} of {effective.samples:,}"
+        how = f"median over test images; {effective.fifth_percentile:.1f} in the worst 5 %"
+        tables[""].append({"name": f"effective samples, {name}", "value": value, "how": how})
+    return tables
+
+
+def _row(title: str, estimate: Estimate, given: bool) -> dict[str, str]:
+    digits = max(2, 1 - int(log10(estimate.standard_error))) if estimate.standard_error > 0 else 2
+    return {
+        "name": title.replace("p(x)", "p(x | y)") if given else title,
+        "value": f"{estimate.value:.{digits}f} ± {estimate.standard_error:.{digits}f} {estimate.unit}",
+        "how": f"{estimate.method}; {estimate.images:,} test images",
+    }
 
 
 def facts(run: Run, rows: Sequence[Mapping[str, float]]) -> dict[str, str]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from pydantic import TypeAdapter, ValidationError
 from tqdm import tqdm
 
 from vae_tf.config import without_folders
@@ -56,7 +55,7 @@ def write_report(run: Run, images: Images, path: str | Path | None = None, seed:
     Raises:
         RunError: `evaluation.json` is damaged, or `history.csv` is missing or damaged; nothing is written.
     """
-    evaluation = _evaluation(run.folder / EVALUATION)
+    evaluation = Evaluation.read(run.folder / EVALUATION) if (run.folder / EVALUATION).exists() else None
     rows = History(run.folder / HISTORY).rows
     if not rows:
         raise RunError(f"`{run.folder / HISTORY}` is missing or empty; restore it or train again.")
@@ -64,13 +63,14 @@ def write_report(run: Run, images: Images, path: str | Path | None = None, seed:
     environment = Environment(
         loader=PackageLoader("vae_tf"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["bound"] = lambda text: text.replace(" | ", "\N{NO-BREAK SPACE}|\N{NO-BREAK SPACE}")
+    environment.filters["bound"] = _bound
     script = environment.get_template("explore.html").render().partition("<script>")[2].partition("</script>")[0]
     shown = list(_shown(_chapters(subject, swept)))
     page = environment.get_template("report.html").render(
         title=f"{without_folders(run.config.data.source)}, {' + '.join(map(str, run.config.model.latent_dims))} latent dimensions",
         facts=facts(run, rows),
         numbers=[] if evaluation is None else numbers(evaluation, given=run.vae.condition is not None),
+        notes=() if evaluation is None else evaluation.notes,
         caveat=CAVEAT.replace("+-", "±"),
         folder=run.folder,
         findings=diagnosis(subject),
@@ -83,6 +83,11 @@ def write_report(run: Run, images: Images, path: str | Path | None = None, seed:
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return path
+
+
+def _bound(text: str) -> str:
+    """Keep the two sides of a bar in one line."""
+    return text.replace(" | ", "\N{NO-BREAK SPACE}|\N{WORD JOINER}\N{NO-BREAK SPACE}")
 
 
 def _chapters(subject: Subject, swept: Sequence[Run]) -> list[Chapter]:
@@ -109,12 +114,3 @@ def _pictures(chapter: Chapter, bar: tqdm) -> Iterator[Picture]:
         bar.update()
         if picture is not None:
             yield picture
-
-
-def _evaluation(path: Path) -> Evaluation | None:
-    if not path.exists():
-        return None
-    try:
-        return TypeAdapter(Evaluation).validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise RunError(f"`{path}` is damaged ({str(error).splitlines()[0]}); remove it, or evaluate again.") from None

@@ -1,7 +1,7 @@
 """Sigma: the same decoder with its scale swept, where the likelihood has one."""
 
 from functools import partial
-from math import sqrt
+from math import prod, sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -116,10 +116,10 @@ def _curves(subject: Subject) -> Picture:
     return Picture(
         "Log-likelihood against sigma",
         "Which sigma explains the test images best?",
-        "The same encoder and decoder, with another sigma. On the left the ELBO and "
-        f"{subject.evidence}, averaged over {_count(subject)} test images: {verdict}.{errors} On the right "
-        f"roughness, the mean squared difference of neighbouring values: the means have {swept.means:.2f} of that of test images, which is their blur, and draws with the model's "
-        f"sigma {swept.roughness[here]:.2f}. Sigma adds grain, not what was blurred.",
+        f"The same encoder and decoder, with another sigma. On the left the ELBO and {subject.evidence}, averaged over "
+        f"{_count(subject)} test images: {verdict}.{errors} On the right roughness, the mean squared difference of neighbouring values: "
+        f"the means have {swept.means:.2f} of that of test images, which is their blur, and draws with the model's sigma "
+        f"{swept.roughness[here]:.2f}. Sigma adds grain, not what was blurred.",
         f"The ELBO by sigma, highest at {_FACTORS[best] * unit:.3g} with {swept.elbo[best]:,.1f} nats; roughness of draws grows from "
         f"{swept.roughness[0]:.2f} to {swept.roughness[-1]:.1f} times that of test images.",
         "svg+xml",
@@ -143,8 +143,8 @@ def _errors(subject: Subject, px: Any, swept: _Swept, unit: float) -> str:
         plain = _sweep(subject, np.array([sqrt(0.5) / unit])).elbo[0]
         return (
             f" Here -log p(x | {subject.z}) is the squared error / (2 sigma²) + log sigma per value, so the best sigma is the root mean "
-            f"squared error, {swept.rmse:.3g}. Training on mean squared error alone is the special case sigma² = 1/2: for this decoder an "
-            f"ELBO of {plain:,.0f} nats."
+            f"squared error, {swept.rmse:.3g}. To train on the sum of squared errors and the KL is the special case sigma² = 1/2, here an "
+            f"ELBO of {plain:,.0f} nats; on their mean over the {prod(subject.vae.generator.image_shape):,} values, an even larger sigma."
         )
     if isinstance(px.distribution, tfd.Laplace):
         return (

@@ -78,12 +78,12 @@ def _one_z_for_all(subject: Subject) -> Picture:
     under = subject.log_likelihoods(np.repeat(z[:1], len(rows), 0), subject.x[rows], subject.label(rows))
     near = int((under > own - _NEAR).sum())
     name = names[0].split("\n")[0]
-    hit = f"no image of {len(rows)}" if near == 0 else f"{near} of {len(rows)} images"
+    hit = "none comes" if near == 0 else f"{near} come{'s' if near == 1 else ''}"
     return Picture(
         "One z does not explain the data",
         "Could one z be enough?",
         f"log p(x | {subject.z}) of {len(rows)} test images, all under {name}, beside {subject.evidence} of each, by importance sampling. "
-        f"Half of the images lie below {np.median(under):,.0f} nats under this z, and {hit} within {_NEAR:g} nats of its own "
+        f"Under this z half of the images lie below {np.median(under):,.0f} nats, and of all {hit} within {_NEAR:g} nats of its own "
         f"{subject.evidence}, whose average is {own.mean():,.1f}: each image needs its own z.",
         f"Two histograms. Under one z the middle half of images is between {np.quantile(under, 0.25):,.0f} and "
         f"{np.quantile(under, 0.75):,.0f} nats; their {subject.evidence} between {np.quantile(own, 0.25):,.0f} and "
@@ -127,6 +127,7 @@ def _all_z_for_one(subject: Subject) -> Picture:
                 {f"{subject.evidence}": evidence},
                 f"log p(x | {subject.z}) of one test image, nats",
                 beyond=0.02,
+                logarithmic=True,
             )
         ),
     )

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from vae_tf import data
 from vae_tf.data import Images
-from vae_tf.evaluation import Evaluation, LogWeights, log_weights
+from vae_tf.evaluation import Estimate, Evaluation, LogWeights, log_weights
 from vae_tf.generator import noise
 from vae_tf.latents import (
     LatentKL,
@@ -27,6 +27,7 @@ from vae_tf.run import Run
 
 __all__ = ["Subject", "Used"]
 
+_SAMPLING = "importance sampling"  # as an evaluation names it
 _MEASURED, _SAMPLES = 500, 100  # test images whose log p(x) is estimated, and samples of each
 _ENCODED = 5000  # test images whose posterior is drawn from
 _ROWS = 500  # latents decoded at once
@@ -64,6 +65,19 @@ class Subject:
     def vae(self) -> VAE:
         """The model."""
         return self.run.vae
+
+    @property
+    def curve(self) -> dict[int, Estimate]:
+        """The evaluation's log p(x) by importance sampling against the number of samples; empty where there is none."""
+        return {} if self.evaluation is None else self.evaluation.curves.get(_SAMPLING, {})
+
+    @property
+    def effective_samples(self) -> tuple[float, int]:
+        """How many of how many posterior samples of an image count, in the median: by the evaluation, else by `measured`."""
+        if self.evaluation is not None and _SAMPLING in self.evaluation.effective_samples:
+            found = self.evaluation.effective_samples[_SAMPLING]
+            return found.median, found.samples
+        return float(np.median(self.measured.effective_samples)), _SAMPLES
 
     @property
     def names(self) -> tuple[str, ...] | None:

@@ -1,6 +1,7 @@
 """Training and generation: posteriors of images over the prior, and where they leave holes."""
 
-from functools import partial
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from math import sqrt
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from vae_tf.report.picture import Chapter, Maker, Picture
 from vae_tf.report.plane import plane
 from vae_tf.report.subject import Subject
 
-__all__ = ["holes", "training_and_generation"]
+__all__ = ["Holes", "holes", "training_and_generation"]
 
 _ELLIPSES, _DRAWS = 200, 200  # test images, and draws of the posterior of each
 _PSEUDO_INPUTS, _PSEUDO_COLUMNS = 60, 12
@@ -24,10 +25,12 @@ _EXAMPLES = 10
 
 def training_and_generation(subject: Subject) -> Chapter:
     """Return the pictures that compare where training decodes with where generation does."""
+    measured = cache(partial(_measured, subject))
     makers: list[Maker] = [partial(_kl, subject)]
     if subject.vae.prior.latent_dim == 2:
-        makers.append(partial(_ellipses, subject))
-    makers += [partial(_spreads, subject), partial(_radius, subject), partial(_holes, subject), partial(_examples, subject)]
+        makers.append(partial(_ellipses, subject, measured))
+    makers += [partial(_spreads, subject), partial(_radius, subject), partial(_holes, subject, measured)]
+    makers.append(partial(_examples, subject, measured))
     prior = subject.vae.prior
     mixture = next((piece for piece in (prior, getattr(prior, "top", None)) if hasattr(piece, "pseudo_inputs")), None)
     if mixture is not None:
@@ -70,33 +73,33 @@ def _kl_notes(parts: LatentKL, one_layer: bool) -> str:
     return notes
 
 
-def _ellipses(subject: Subject) -> Picture:
+def _ellipses(subject: Subject, measured: Callable[[], Any]) -> Picture:
     rows = subject.order[:_ELLIPSES]
     x, label = tf.constant(subject.x[rows]), subject.label(rows)
     z = subject.vae.encode(x, label).sample(_DRAWS, seed=tf.constant([subject.seed, 30])).numpy().astype(np.float64)
-    means = z.mean(0)
+    means, found = z.mean(0), measured()
     covariances = np.einsum("sni,snj->nij", z - means, z - means) / (_DRAWS - 1)
-    classes, ground = subject.classes, _ground(subject)
+    classes, ground = subject.classes, None if subject.standard_prior else found.z
     coloured = classes is not None and len(np.unique(classes)) <= plots.MAX_CLASSES
-    area = np.sqrt(np.linalg.det(covariances) / np.linalg.det(np.cov(subject.prior(_PRIOR, _some_labels(subject), stream=32).T)))
+    area = np.sqrt(np.linalg.det(covariances) / np.linalg.det(np.cov(found.z.T)))
     named = ", named by their class" if coloured else ""
     under = (
         "The dotted circles are one and two standard deviations of the prior" if ground is None else "Grey points are draws of the prior"
+    )
+    together = (
+        f"but of draws from the prior {found.holes.share:.1%} fall between them, where the decoder was not trained"
+        if found.holes.exist
+        else "but all together they cover what the prior covers, so that a draw from the prior lands where the decoder was trained"
     )
     return Picture(
         "Posteriors over the prior",
         "Where does training decode from, and where does generation?",
         f"Ellipses of two standard deviations around the posterior means of {len(rows)} test images{named}. {under}. Half of the "
-        f"posteriors cover less than {np.median(area):.1%} of the area that the prior covers, and all together fill it: a draw from the prior lands, "
-        "mostly, where the decoder was trained.",
-        f"{len(rows)} ellipses in the plane, small beside the prior, most of them within two standard deviations of it.",
+        f"posteriors cover less than {np.median(area):.1%} of the area of the prior, {together}.",
+        f"{len(rows)} ellipses in the plane, small beside the prior.",
         "svg+xml",
         plots.svg(plots.posteriors(means, covariances, classes[rows] if coloured and classes is not None else None, subject.names, ground)),
     )
-
-
-def _ground(subject: Subject) -> np.ndarray | None:
-    return None if subject.standard_prior else subject.prior(_PRIOR, _some_labels(subject), stream=32)
 
 
 def _some_labels(subject: Subject) -> np.ndarray | None:
@@ -108,13 +111,14 @@ def _spreads(subject: Subject) -> Picture:
     prior = subject.prior(len(z), subject.label(subject.encoded_rows), stream=31).std(0)
     deviation, within = z.std(0), np.sqrt(np.mean((z - again) ** 2, 0) / 2)
     ratio = deviation / prior
+    verdict = "" if ratio.min() > 0.9 and ratio.max() < 1.1 else ": " + "; ".join(_mismatch(ratio))
     return Picture(
         "Width of the posteriors",
         "Does the aggregated posterior fill the prior?",
         f"By latent dimension, in standard deviations of the prior: how wide the posteriors of {len(z):,} test images are together, and "
-        f"how wide one of them is. Together they are {ratio.min():.2f} to {ratio.max():.2f} as wide as the prior; below 1 the prior reaches "
-        "where no image is. A dimension whose single posterior is as wide as the prior says nothing about the image; the most telling one "
-        f"has {(within / prior).min():.2f}.",
+        f"how wide one of them is. Together they are {ratio.min():.2f} to {ratio.max():.2f} as wide as the prior{verdict}. A dimension "
+        "whose single posterior is as wide as the prior says nothing about the image; the most telling one has "
+        f"{(within / prior).min():.2f}.",
         f"Two rows of points by latent dimension: all posteriors together near 1, one posterior between {(within / prior).min():.2f} and "
         f"{(within / prior).max():.2f}.",
         "svg+xml",
@@ -122,19 +126,33 @@ def _spreads(subject: Subject) -> Picture:
     )
 
 
+def _mismatch(ratio: np.ndarray) -> Iterator[str]:
+    if ratio.min() <= 0.9:
+        yield "where it is less, the prior reaches beyond the images"
+    if ratio.max() >= 1.1:
+        yield "where it is more, images lie beyond the prior, and samples like them are rare"
+
+
 def _radius(subject: Subject) -> Picture:
     z, _ = subject.encoded
     prior = subject.prior(len(z), subject.label(subject.encoded_rows), stream=31)
     centre, width = prior.mean(0), prior.std(0)
     lengths = [np.sqrt((((part - centre) / width) ** 2).sum(1)) for part in (prior, z)]
-    expected = sqrt(z.shape[1])
+    (length, spread), (other, width) = ((part.mean(), part.std()) for part in lengths)
+    dimensions = z.shape[1]
+    shell = (
+        f" In {dimensions} dimensions lengths crowd around √{dimensions} = {sqrt(dimensions):.1f}, far from 0." if dimensions > 4 else ""
+    )
+    verdict = (
+        "The two agree, for the KL of training pulls them together: that is why decoding noise works."
+        if abs(length - other) < spread / 4
+        else f"Images lie {'farther out' if other > length else 'nearer'} than the noise that generation starts from."
+    )
     return Picture(
         "Distance from the centre",
         "Are images as far out as the noise that generation starts from?",
-        f"Length of z, in standard deviations of the prior: {lengths[0].mean():.2f} ± {lengths[0].std():.2f} for draws from the prior, "
-        f"{lengths[1].mean():.2f} ± {lengths[1].std():.2f} for draws from the posteriors of {len(z):,} test images. In {z.shape[1]} "
-        f"dimensions lengths crowd around √{z.shape[1]} = {expected:.1f}. The KL of training pulls the two together, and that is why "
-        "decoding noise works.",
+        f"Length of z, in standard deviations of the prior: {length:.2f} ± {spread:.2f} for draws from the prior, {other:.2f} ± "
+        f"{width:.2f} for draws from the posteriors of {len(z):,} test images.{shell} {verdict}",
         f"Two histograms of lengths, around {lengths[0].mean():.1f} and {lengths[1].mean():.1f}.",
         "svg+xml",
         plots.svg(
@@ -145,7 +163,7 @@ def _radius(subject: Subject) -> Picture:
     )
 
 
-class _Holes(NamedTuple):
+class Holes(NamedTuple):
     """How far draws are from the nearest draw of a posterior of another image."""
 
     prior: np.ndarray  # [P], distances of draws from the prior
@@ -160,7 +178,7 @@ class _Holes(NamedTuple):
         return self.share > 1 - _FAR + 2 * self.error
 
 
-def holes(prior: np.ndarray, posterior: np.ndarray) -> _Holes:
+def holes(prior: np.ndarray, posterior: np.ndarray) -> Holes:
     """Measure what share of prior draws is far from every posterior.
 
     Half of the posterior draws are a reference. A draw is far if its nearest neighbour there is farther away than those of 99 % of the
@@ -178,24 +196,32 @@ def holes(prior: np.ndarray, posterior: np.ndarray) -> _Holes:
     threshold = float(np.quantile(own, _FAR))
     share = float((near > threshold).mean())
     error = sqrt(max(share * (1 - share), _FAR * (1 - _FAR)) / len(prior) + _FAR * (1 - _FAR) / len(own))
-    return _Holes(near, own, threshold, share, error)
+    return Holes(near, own, threshold, share, error)
 
 
-def _measured(subject: Subject) -> tuple[_Holes, np.ndarray, np.ndarray | None]:
+class _Measured(NamedTuple):
+    """Draws from the prior and what was found of them."""
+
+    holes: Holes
+    z: np.ndarray  # [P, D]
+    label: np.ndarray | None
+
+
+def _measured(subject: Subject) -> _Measured:
     label = _some_labels(subject)
     z = subject.prior(_PRIOR, label, stream=32)
-    return holes(z, subject.encoded[0]), z, label
+    return _Measured(holes(z, subject.encoded[0]), z, label)
 
 
-def _holes(subject: Subject) -> Picture:
-    found, z, _ = _measured(subject)
-    there = "There are holes: what is decoded there was never trained." if found.exist else "By this measure there are no holes."
+def _holes(subject: Subject, measured: Callable[[], _Measured]) -> Picture:
+    found, z, _ = measured()
+    there = "There are holes: what is decoded there was never trained." if found.exist else "By this measure there are none."
     return Picture(
         "Holes of the aggregated posterior",
         "Does generation decode where no image was ever encoded?",
-        f"Distance to the nearest of {len(subject.encoded[0, ::2]):,} draws from the posteriors of other test images, in units of their "
-        f"spread. Of {len(z):,} draws from the prior {found.share:.1%} ± {found.error:.1%} are farther than {found.threshold:.2f}, which "
-        f"99 % of posterior draws are not; without holes it would be 1 %. {there}",
+        f"Distance to the nearest of {len(subject.encoded[0, ::2]):,} draws from the posteriors of other test images, in units of "
+        f"their spread. Of {len(z):,} draws from the prior {found.share:.1%} ± {found.error:.1%} are farther than {found.threshold:.2f}, "
+        f"which 99 % of posterior draws are not; without holes it would be 1 %. {there}",
         f"Two histograms of distances; {found.share:.1%} of the prior draws are beyond the line at {found.threshold:.2f}.",
         "svg+xml",
         plots.svg(
@@ -208,9 +234,9 @@ def _holes(subject: Subject) -> Picture:
     )
 
 
-def _examples(subject: Subject) -> Picture | None:
+def _examples(subject: Subject, measured: Callable[[], _Measured]) -> Picture | None:
     """What is decoded in holes, if there are any."""
-    found, z, label = _measured(subject)
+    found, z, label = measured()
     if not found.exist:
         return None
     order = np.argsort(found.prior, kind="stable")
