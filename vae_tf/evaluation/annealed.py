@@ -7,7 +7,8 @@ A chain travels from a start f_0 that can be drawn exactly to f_1(z) = p(x, z), 
 
 At each inverse temperature b it collects log w += (b_t - b_(t-1)) log(f_1(z) / f_0(z)) and moves by Hamiltonian Monte Carlo, which leaves
 f_b as it is. E[w] = p(x), so that log mean_c w_c over chains lies below log p(x) on average. The step size of each temperature is found
-in a pilot run on some of the images, with noise of its own, and then held: a step that followed the chains that count would bias them.
+in a pilot run on some of the images, with noise of its own, and then held, but for random lengths that ask nothing of the chains: a step
+that followed the chains that count would bias them.
 
 Where x comes from the model, with z* ~ p(z) and x ~ p(x | z*), z* is an exact draw of p(z | x), and chains that travel from it back to
 f_0 have E[1 / w] = 1 / p(x): -log mean_c (1 / w_c) lies above log p(x) on average. Both ways together bracket it.
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+import tensorflow as tf
 
 from vae_tf.errors import ConfigError
 from vae_tf.evaluation.chains import Chains, Travel
@@ -103,6 +105,7 @@ def annealed(
     Source: Neal (2001), equations 3 to 11; Hamiltonian moves and schedule as in Wu, Burda, Salakhutdinov and Grosse (2017).
     """
     journey = Chains(vae, temperatures, chains, leapfrog, start, seed)
+    vae.generator.beside(tf.zeros([len(x), 1]), label)  # refuses a label that is missing or too many
     sizes = journey.pilot(x, label, verbose)
     return _below(journey, journey.forward(x, label, sizes, verbose))
 

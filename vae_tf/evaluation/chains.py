@@ -23,6 +23,7 @@ _STEEPNESS = 4.0  # of the sigmoid that spaces the temperatures
 _ROWS, _LARGEST = 2000, 2**23  # chains at once, and values of one tensor: a gradient keeps all tensors on the way
 _PILOT_IMAGES, _PILOT_MOVES = 10, 200  # moves at least, over all temperatures
 _FIRST_SIZE, _ACCEPTANCE, _RATE = 0.1, 0.65, 0.2  # where the pilot starts, what it aims at, how fast the logarithm of its step follows
+_SPREAD = 0.9  # share by which steps vary: moves of equal length would carry some coordinates once around, to where they were
 _DRAWN = 100  # images simulated at once
 
 
@@ -213,6 +214,8 @@ def _move(
         log_start, slope = path(z)
         return log_start + temperature * slope
 
-    kernel = tfp.mcmc.HamiltonianMonteCarlo(log_density, step_size=size, num_leapfrog_steps=leapfrog)
-    moved, results = kernel.one_step(z, kernel.bootstrap_results(z), seed=seed)
+    own, rest = tf.unstack(tf.random.split(seed, 2))
+    sizes = size * tf.random.stateless_uniform([*z.shape[:2], 1], own, 1 - _SPREAD, 1 + _SPREAD)
+    kernel = tfp.mcmc.HamiltonianMonteCarlo(log_density, step_size=sizes, num_leapfrog_steps=leapfrog)
+    moved, results = kernel.one_step(z, kernel.bootstrap_results(z), seed=rest)
     return moved, path(z)[1], tf.reduce_mean(tf.exp(tf.minimum(results.log_accept_ratio, 0.0)), 0)
