@@ -13,7 +13,7 @@ from vae_tf.likelihood.grey import GreyDistribution
 from vae_tf.report.picture import Chapter, Picture
 from vae_tf.report.subject import Subject
 
-__all__ = ["deviation", "rescaled", "scale_of", "sigma"]
+__all__ = ["Swept", "deviation", "rescaled", "scale_of", "sigma", "sweep_sigma"]
 
 tfd = tfp.distributions
 
@@ -53,7 +53,7 @@ def sigma(subject: Subject) -> Chapter | None:
     return Chapter("Sigma", [partial(_draws, subject), partial(_curves, subject)])
 
 
-class _Swept(NamedTuple):
+class Swept(NamedTuple):
     """What a sweep over factors of sigma gives, [K] each; and the errors of the decoder's locations."""
 
     elbo: np.ndarray
@@ -103,7 +103,7 @@ def _draws(subject: Subject) -> Picture:
 def _curves(subject: Subject) -> Picture:
     px = subject.vae.decode(*_prior(subject, 1))
     (unit, axis), one = _unit(px), np.asarray(scale_of(px)).ndim == 0
-    swept = _sweep(subject, _FACTORS)
+    swept = sweep_sigma(subject, _FACTORS)
     best = int(np.argmax(swept.elbo))
     here = int(np.argmin(np.abs(_FACTORS - 1)))
     errors = _errors(subject, px, swept, unit) if one else ""
@@ -137,10 +137,10 @@ def _curves(subject: Subject) -> Picture:
     )
 
 
-def _errors(subject: Subject, px: Any, swept: _Swept, unit: float) -> str:
+def _errors(subject: Subject, px: Any, swept: Swept, unit: float) -> str:
     """What squared or absolute error has to do with it, for the families of which it is the logarithm."""
     if isinstance(px.distribution, tfd.Normal):
-        plain = _sweep(subject, np.array([sqrt(0.5) / unit])).elbo[0]
+        plain = sweep_sigma(subject, np.array([sqrt(0.5) / unit])).elbo[0]
         return (
             f" Here -log p(x | {subject.z}) is the squared error / (2 sigma²) + log sigma per value, so the best sigma is the root mean "
             f"squared error, {swept.rmse:.3g}. To train on the sum of squared errors and the KL is the special case sigma² = 1/2, here an "
@@ -158,8 +158,13 @@ def _count(subject: Subject) -> int:
     return len(subject.order[:_IMAGES])
 
 
-def _sweep(subject: Subject, factors: np.ndarray) -> _Swept:
-    """Average over test images, with a few posterior samples of each, for all factors at once."""
+def sweep_sigma(subject: Subject, factors: np.ndarray) -> Swept:
+    """Average over test images what the decoder gives with its scales multiplied by each factor.
+
+    Args:
+        subject: whose likelihood has a scale.
+        factors: [K], above 0.
+    """
     vae, rows = subject.vae, subject.order[:_IMAGES]
     elbo, evidence, rough = np.zeros((3, len(factors)))
     means = squared = absolute = real = 0.0
@@ -179,7 +184,7 @@ def _sweep(subject: Subject, factors: np.ndarray) -> _Swept:
         means, real = means + _roughness(mean), real + _roughness(x.numpy())
         squared, absolute = squared + (error**2).mean((0, 2, 3, 4)).sum(), absolute + error.mean((0, 2, 3, 4)).sum()
     count = len(rows)
-    return _Swept(elbo / count, evidence / count, rough / real, means / real, sqrt(squared / count), absolute / count)
+    return Swept(elbo / count, evidence / count, rough / real, means / real, sqrt(squared / count), absolute / count)
 
 
 def _roughness(images: np.ndarray) -> float:
