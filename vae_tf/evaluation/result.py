@@ -56,7 +56,7 @@ class EffectiveSamples:
     def __str__(self) -> str:
         return (
             f"{self.median:>9.1f} of {self.samples} in the median image, {self.fifth_percentile:.1f} in the worst 5 %, {self.least:.1f} "
-            f"in the worst; error by their number about {self.error:.3f} nats"
+            f"in the worst; error by their number at least {self.error:.3f} nats"
         )
 
 
