@@ -18,7 +18,7 @@ from vae_tf.config import Config
 from vae_tf.errors import ConfigError, DataError, InterruptedRun, RunError
 from vae_tf.evaluation import log_weights
 from vae_tf.files import locked
-from vae_tf.history import COLUMNS
+from vae_tf.history import COLUMNS, History
 from vae_tf.run import load
 from vae_tf.schedule import LinearAnneal
 from vae_tf.train import train
@@ -44,7 +44,7 @@ def complete(tmp_path_factory):
 
 def rows(folder):
     with (folder / "history.csv").open() as file:
-        return [{key: float(value) for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+        return [{key: float(value) for key, value in row.items() if value and key != "seconds"} for row in csv.DictReader(file)]
 
 
 def same_weights(first, second):
@@ -56,7 +56,7 @@ def test_a_run_folder_is_complete(complete):
     assert names == {".lock", "config.yaml", "data.json", "history.csv", "checkpoints", "tensorboard", "model.weights.h5"}
     history = rows(complete.folder)
     assert [row["epoch"] for row in history] == [1, 2, 3]
-    assert set(history[0]) == set(COLUMNS) - {"seconds"}
+    assert set(history[0]) == set(COLUMNS) - {"seconds", "rollbacks"}
 
 
 def test_loading_a_run_gives_the_trained_model(complete):
@@ -76,10 +76,14 @@ def test_the_same_configuration_gives_the_same_numbers(complete, tmp_path):
 
 
 class StopAfter(keras.callbacks.Callback):
-    """Raises in the middle of the second epoch, after one checkpoint."""
+    """Raises after an optimizer step: at first in the middle of the second epoch, after one checkpoint."""
+
+    def __init__(self, step=6):
+        super().__init__()
+        self.step = step
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.model.optimizer.iterations.numpy() == 6:
+        if self.model.optimizer.iterations.numpy() == self.step:
             raise KeyboardInterrupt
 
 
@@ -234,10 +238,80 @@ def test_a_history_that_lacks_epochs_is_refused(copy):
 
 
 def test_a_training_that_diverges_is_stopped_and_said(tmp_path):
-    with pytest.raises(RunError, match=r"` is (nan|inf|-inf) in epoch 1: the training diverged; try a smaller `training.learning_rate`"):
+    message = (
+        r"` is (nan|inf|-inf).* in epoch 1, batch 2 \(optimizer step 2\): the training diverged. Try a smaller .*`training.learning_rate`"
+    )
+    with pytest.raises(RunError, match=message):
         train(config(learning_rate=1e30), tmp_path / "run", verbose=0)
     assert not (tmp_path / "run" / "model.weights.h5").exists()
     assert not (tmp_path / "run" / "history.csv").exists()
+
+
+class Spoil(keras.callbacks.Callback):
+    """Makes a weight NaN after the fifth optimizer step, the first of the second epoch."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.model.optimizer.iterations.numpy() == 5:
+            bias = self.model.posterior.parameters.bias
+            bias.assign(bias * np.nan)
+
+
+def train_with(monkeypatch, callbacks, *args, **kwargs):
+    fit = keras.Model.fit
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.Model, "fit", lambda self, *a, **k: fit(self, *a, **k | {"callbacks": [*k["callbacks"], *callbacks]}))
+        return train(*args, verbose=0, **kwargs)
+
+
+ROLLING = {"non_finite": "rollback", "average": 0.9}
+
+
+@pytest.fixture(scope="module")
+def rolled_back(tmp_path_factory):
+    """An uninterrupted run with a rollback in its second epoch."""
+    with pytest.MonkeyPatch.context() as patch:
+        return train_with(patch, [Spoil()], config(**ROLLING), tmp_path_factory.mktemp("runs") / "run")
+
+
+def test_a_rollback_is_counted_and_the_training_ends(rolled_back):
+    history = rows(rolled_back.folder)
+    assert [row["rollbacks"] for row in history] == [0, 1, 0]
+    assert np.isfinite([value for row in history for value in row.values()]).all()
+    assert all(np.isfinite(weight).all() for weight in load(rolled_back.folder).vae.get_weights())
+
+
+@pytest.mark.parametrize("step", [6, 10], ids=["at once", "an epoch later"])
+def test_a_run_resumed_after_a_rollback_gives_the_numbers_of_an_uninterrupted_one(rolled_back, step, tmp_path, monkeypatch):
+    with pytest.raises(InterruptedRun):
+        train_with(monkeypatch, [Spoil(), StopAfter(step)], config(**ROLLING), tmp_path / "run")
+    resumed = train_with(monkeypatch, [Spoil()], config(**ROLLING), tmp_path / "run", resume=True)
+    assert rows(resumed.folder) == rows(rolled_back.folder)
+    assert same_weights(resumed, rolled_back)
+
+
+def test_a_run_that_was_stopped_goes_on_with_rollbacks_as_if_they_had_been_chosen_at_first(rolled_back, tmp_path, monkeypatch):
+    with pytest.raises(RunError, match=r"in epoch 2, batch 2 \(optimizer step 6\).*`training.non_finite=rollback`, also with --resume"):
+        train_with(monkeypatch, [Spoil()], config(average=0.9), tmp_path / "run")
+    assert [row["epoch"] for row in rows(tmp_path / "run")] == [1]
+    resumed = train_with(monkeypatch, [Spoil()], config(**ROLLING), tmp_path / "run", resume=True)
+    assert load(resumed.folder).config.training.non_finite == "rollback"
+    assert same_weights(resumed, rolled_back)
+
+
+def test_a_history_written_before_there_were_guards_is_read_and_continued(complete, copy):
+    path = unfinished(copy) / "history.csv"
+    with path.open() as file:
+        written = list(csv.DictReader(file))
+    columns = [name for name in COLUMNS if name not in ("active_units", "rollbacks")]
+    with path.open("w") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(written)
+    assert [set(row) for row in History(path).rows] == [set(columns)] * 3
+    (copy / "checkpoints" / "epoch-3.index").unlink()
+    resumed = train(config(), copy, resume=True, verbose=0)
+    assert ["active_units" in row for row in rows(copy)] == [False, False, True]
+    assert same_weights(resumed, complete)
 
 
 def test_two_trainings_can_not_share_a_folder(tmp_path):
@@ -316,8 +390,8 @@ def test_a_configuration_and_a_summary_without_the_keys_of_labels_and_corruption
     assert (summary.pop("label_size"), summary.pop("label_names")) == (None, None)
     (copy / "data.json").write_text(json.dumps(summary))
     lines = (copy / "config.yaml").read_text().splitlines(keepends=True)
-    old = [line for line in lines if line.split(":")[0].strip() not in ("corrupt", "corruption", "condition")]
-    assert len(old) == len(lines) - 3
+    old = [line for line in lines if line.split(":")[0].strip() not in ("corrupt", "corruption", "condition", "average", "non_finite")]
+    assert len(old) == len(lines) - 5
     (copy / "config.yaml").write_text("".join(old))
     assert len(load(copy).test_images()[0]) == 180
     train(config(), copy, resume=True, verbose=0)

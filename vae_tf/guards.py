@@ -26,6 +26,7 @@ _REMEDY = (
     "Try a smaller learning rate (`training.learning_rate`), a larger scale of the likelihood, or rolling back "
     "(`training.non_finite=rollback`, also with --resume: complete epochs are kept)."
 )
+_EVERY = 10  # batches
 _DRAWS = 10  # per image
 _STREAM = 2  # of noise; 0 and 1 are those of training and validation
 _MOST = 0.9  # share of the dimensions of a layer
@@ -37,9 +38,10 @@ class FiniteGuard(keras.callbacks.Callback):
     """Notices a loss, a part of it, or a weight that is no finite number, and stops or rolls back.
 
     Losses are looked at after each batch (after each `steps_per_execution` of them): Keras's metrics of an epoch are running means, so the
-    first that is not finite is that of the batch at fault, or of the batch before it, if its gradient spoilt the weights. The weights
-    themselves are looked at when an epoch ends. Batch b of epoch e is the same in each training with the same seed; in a run it is
-    `next(iter(data.training_batches(..., first_epoch=e - 1).skip(b - 1)))`, and its noise follows from the optimizer step.
+    first that is not finite is that of the batch at fault, or of the batch before it, if its gradient spoilt the weights. A network may
+    hide that, since a rectifier makes 0 of NaN: the weights themselves are looked at after every ten batches, and when an epoch ends. In a
+    run, batch b of epoch e is the same whenever the seed is, `next(iter(data.training_batches(..., first_epoch=e - 1).skip(b - 1)))`, and
+    its noise follows from the optimizer step.
 
     A rollback restores weights, optimizer slots and running metrics of the beginning of the epoch, and the epoch goes on with its other
     batches; the optimizer step is not set back, so noise and schedules are others too. Each is a warning, and a metric `rollbacks` counts
@@ -62,20 +64,27 @@ class FiniteGuard(keras.callbacks.Callback):
         check_at_least("most", most, 0)
         self.on_failure, self.most, self.rollbacks = on_failure, most, rollbacks
         self._good: list[tuple[tf.Variable, tf.Tensor]] = []
-        self._epoch = self._before = self._batch = self._counted = 0  # the epoch from 1; 0 outside of one
+        self._epoch = self._before = self._batch = self._checked = self._counted = 0  # the epoch from 1; 0 outside of one
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Find the weights, and trace their sum: it is finite where they are."""
+        metrics = {id(variable) for metric in self.model.metrics for variable in metric.variables}
+        self._weights = [weight for weight in self.model.weights if id(weight) not in metrics]
+        total = tf.function(lambda: tf.add_n([tf.cast(tf.reduce_sum(weight), tf.float32) for weight in self._weights]))
+        self._sum = total.get_concrete_function()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Remember the weights, if they may be needed."""
         self._epoch, self._before, self._batch, self._counted = epoch + 1, self.rollbacks, 0, 0
+        self._checked = 0
         if self.on_failure == "rollback":
             optimizer = self.model.optimizer
             optimizer.build(self.model.trainable_variables)
-            kept = {id(optimizer.iterations), id(optimizer.learning_rate)}
-            variables = [*self.model.variables, *(slot for slot in optimizer.variables if id(slot) not in kept)]
+            variables = [*self.model.variables, *(slot for slot in optimizer.variables if slot is not optimizer.iterations)]
             self._good = [(variable, variable.read_value()) for variable in variables]
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Look at the losses.
+        """Look at the losses, and now and then at the weights.
 
         Raises:
             RunError: one is not finite, and there is no rolling back.
@@ -83,10 +92,11 @@ class FiniteGuard(keras.callbacks.Callback):
         first, self._batch = self._batch + 1, batch + 1
         self._counted += 1
         if wrong := _not_finite(logs or {}):
-            where = f"batch {first}" if first == self._batch else f"batches {first} to {self._batch}"
             both = {"kl", "reconstruction"} <= wrong.keys()
             why = " (both: images that are not finite, or weights, by a gradient of the batch before)" if both else ""
-            self._fail(" and ".join(f"`{name}` is {value}" for name, value in wrong.items()) + why, where)
+            self._fail(" and ".join(f"`{name}` is {value}" for name, value in wrong.items()) + why, first)
+        elif self._batch - self._checked >= _EVERY:
+            self._check_weights()
 
     def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
         """Look at the weights before the validation of an epoch."""
@@ -119,11 +129,14 @@ class FiniteGuard(keras.callbacks.Callback):
             _log.warning("%d rollback(s) in this training; the column `rollbacks` of its history says in which epochs", self.rollbacks)
 
     def _check_weights(self) -> None:
-        wrong = next((weight.name for weight in self.model.weights if not np.isfinite(weight.numpy()).all()), None)
-        if wrong is not None:
-            self._fail(f"the weight `{wrong}` is not finite", f"batch {self._batch}, the last")
+        first, self._checked = min(self._checked + 1, self._batch), self._batch
+        if not isfinite(self._sum().numpy()):
+            wrong = next((weight.name for weight in self._weights if not np.isfinite(weight.numpy()).all()), None)
+            if wrong is not None:
+                self._fail(f"the weight `{wrong}` is not finite", first)
 
-    def _fail(self, what: str, where: str) -> None:
+    def _fail(self, what: str, first: int) -> None:
+        where = f"batch {self._batch}" if first == self._batch else f"batches {first} to {self._batch}"
         step = int(self.model.optimizer.iterations.numpy())
         failure = f"{what} in epoch {self._epoch}, {where} (optimizer step {step})"
         if self.on_failure == "stop":
@@ -188,8 +201,10 @@ class CollapseGuard(keras.callbacks.Callback):
         for name, part in zip(layer_names(len(sizes)), np.split(kl.per_dimension, np.cumsum(sizes)[:-1])):
             whole = kl.per_layer.get(name, np.inf)
             idle, nearly_idle = (_below(level, part, whole) for level in (self.threshold, 2 * self.threshold))
-            marginal = ", by the moments of each dimension" if name in kl.matched else ""
-            told = f"KL of each dimension in nats{marginal}: {_largest(part)}"
+            marginal = (
+                f"KL of the layer {whole:.2g} nats; by the moments of each dimension " if name in kl.matched else "KL of each in nats "
+            )
+            told = marginal + _largest(part)
             if name not in self.collapsed and idle >= _MOST * len(part):
                 self.collapsed.add(name)
                 _log.warning(
