@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vae_tf.config import Config
-from vae_tf.evaluation import Evaluation
+from vae_tf.evaluation import EffectiveSamples, Estimate, Evaluation
 from vae_tf.history import History
 from vae_tf.report.subject import Subject
 from vae_tf.run import EVALUATION, HISTORY
@@ -20,7 +20,8 @@ FEW = {
     "subject": {"_MEASURED": 6, "_SAMPLES": 4, "_ENCODED": 40, "_KL_IMAGES": 6, "_KL_SAMPLES": 2},
     "story": {"_MANY": 40, "_POSTERIOR": 20},
     "encoder_buys": {"_REPEATS": 2, "_SAMPLES": 20},
-    "training_and_generation": {"_PRIOR": 60, "_ELLIPSES": 6, "_DRAWS": 20},
+    "training_and_generation": {"_ELLIPSES": 6, "_DRAWS": 20},
+    "holes": {"_PRIOR": 60},
     "plane": {"_MOST": 13},
     "sigma": {"_IMAGES": 4, "_SAMPLES": 3, "_BATCH": 2, "_AVERAGED": 5},
     "diagnosis": {"_SCALES": 6},
@@ -96,6 +97,28 @@ def subject_of(run, seed=0, images=None):
     path = run.folder / EVALUATION
     evaluation = Evaluation.read(path) if path.exists() else None
     return Subject(run, images or run.images(), History(run.folder / HISTORY).rows, evaluation, seed)
+
+
+def evaluation(dimensions=3, **more):
+    """An evaluation as a file may hold it, its numbers made up."""
+
+    def estimate(value, samples=20):
+        return Estimate(value, 0.25, 6, "nats", f"importance sampling, {samples} posterior samples per image")
+
+    return Evaluation(
+        log_likelihood=estimate(-20.0),
+        log_likelihood_prior=estimate(-25.0),
+        log_likelihood_same_images=None,
+        elbo=estimate(-21.5),
+        kl=estimate(3.0),
+        reconstruction=estimate(-18.5),
+        bits_per_dimension=None,
+        seed=0,
+        samples=20,
+        effective_samples={"importance sampling": EffectiveSamples(1.0, 2.0, 7.5, 20, 0.1)},
+        curves={"importance sampling": {1: estimate(-21.5, 1), 10: estimate(-20.4, 10), 20: estimate(-20.0)}},
+        **{"kl_per_dimension": (1.0,) * dimensions, "active_units": (True,) * dimensions, "kl_per_layer": {"z": 3.0}} | more,
+    )
 
 
 def pictures(chapter):

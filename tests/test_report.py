@@ -6,16 +6,15 @@ import html
 import io
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from reports import LAYERS, Page, copied, fewer_samples, trained
+from reports import LAYERS, Page, copied, evaluation, fewer_samples, trained
 
 from vae_tf.errors import RunError
-from vae_tf.evaluation import evaluate
 from vae_tf.objective import OBJECTIVES
 from vae_tf.report import page as pages
 from vae_tf.report import write_report
@@ -126,19 +125,26 @@ def test_without_an_evaluation_it_says_how_to_get_one(run, page):
 
 
 def test_an_evaluation_is_shown_with_its_errors_and_method_and_all_its_topics(run, tmp_path):
-    run = copied(run, tmp_path)
-    evaluation = evaluate(run.vae, *run.test_images(), samples=20, verbose=False)
-    named = replace(evaluation, further={"a <new> topic": {"some p(x | z) number": evaluation.kl}}, notes=("something was left out",))
-    named.write(run.folder / EVALUATION)
+    run, estimate = copied(run, tmp_path), evaluation().kl
+    further = {"a <new> topic": {"some p(x | z) number": estimate}}
+    evaluation(further=further, notes=("something was left out",)).write(run.folder / EVALUATION)
     text = html.unescape(write_report(run, run.images()).read_text())
-    assert f"{evaluation.elbo.value:.2f} ± {evaluation.elbo.standard_error:.2f} nats" in text
+    assert "-21.50 ± 0.25 nats" in text
     assert "importance sampling, 20 posterior samples per image; 6 test images" in text
-    assert f"{evaluation.effective_samples['importance sampling'].median:.1f} of 20" in text
+    assert "7.5 of 20" in text
     assert "a <new> topic" in text
     assert "something was left out" in text
-    assert "Has the estimate settled?" in text
+    assert "From 10 to 20 samples it rises by 0.40 nats" in text
+    assert "The estimate has not settled" in text
     assert "python -m vae_tf evaluate" not in text
     assert "bits per dimension" not in text, "a density has no bits"
+
+
+def test_an_evaluation_that_does_not_say_the_kl_of_layers_is_read_and_its_bars_are_drawn_anew(run, tmp_path):
+    run = copied(run, tmp_path)
+    old = {key: value for key, value in asdict(evaluation(kl_per_dimension=(99.0,) * 3)).items() if not key.startswith(("kl_", "curves"))}
+    (run.folder / EVALUATION).write_text(json.dumps(old | {"kl_per_dimension": [99.0] * 3}))
+    assert "99.00" not in write_report(run, run.images()).read_text()
 
 
 def test_equal_seeds_give_equal_pages_and_other_seeds_other_pictures(plane, plane_page, tmp_path):
@@ -152,7 +158,6 @@ def test_equal_seeds_give_equal_pages_and_other_seeds_other_pictures(plane, plan
 def test_names_from_the_configuration_cannot_become_markup(run, tmp_path):
     data = replace(run.config.data, source="npz:<b>&.npz")
     other = replace(run, config=replace(run.config, data=data))
-    object.__setattr__(other, "images", run.images)
     text = write_report(other, run.images(), tmp_path / "page.html").read_text()
     assert "<b>&" not in text
     assert "&lt;b&gt;&amp;" in text

@@ -79,21 +79,20 @@ def _draws(subject: Subject) -> Picture:
     px = subject.vae.decode(*_prior(subject, _COLUMNS))
     count, (unit, _) = px.batch_shape[0], _unit(px)
     rows = [px.mean().numpy(), *(subject.draws(rescaled(px, factor), 21) for factor in _ROWS)]
-    own = unit != 1.0
-    names = ["the means", *(f"sigma {factor * unit:.2g}" if own else f"sigma x {factor:g}" for factor in _ROWS)]
-    names[1 + _ROWS.index(1.0)] += "\n(this model)"
     scale = np.asarray(scale_of(px))
+    names = ["the means", *(f"sigma x {factor:g}" if scale.ndim else f"sigma {factor * unit:.2g}" for factor in _ROWS)]
+    names[1 + _ROWS.index(1.0)] += "\n(this model)"
     size = (
-        f"The model has one sigma for all values, {unit:.3g}"
-        if own
-        else f"The model gives each value a sigma of its own, here from {scale.min():.2g} to {scale.max():.2g}, half of them below "
+        f"The model gives each value a sigma of its own, here from {scale.min():.2g} to {scale.max():.2g}, half of them below "
         f"{np.median(scale):.2g}"
+        if scale.ndim
+        else f"The model has one sigma for all values, {unit:.3g}"
     )
     return Picture(
         "Draws with another sigma",
         "What does sigma do to an image?",
-        f"{size} (of a value range of 1). A column is one z: the mean does not depend on sigma, and draws scatter around it, each value by "
-        "itself. No sigma puts detail into an image that the mean lacks; too small a sigma hides what the model does not know.",
+        f"{size} (of a value range of 1). A column is one z, with the mean on top; draws scatter around it, each value by itself. "
+        "No sigma puts detail into an image that the mean lacks; too small a sigma hides what the model does not know.",
         f"{len(rows)} rows of {count} images: the means, then draws with growing sigma, from hardly any grain to hardly any image.",
         "svg+xml",
         plots.svg(plots.named_rows(plots.spaced_grid(np.concatenate(rows), count), names)),

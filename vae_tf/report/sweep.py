@@ -10,7 +10,7 @@ import numpy as np
 
 from vae_tf import plots
 from vae_tf.config import Config
-from vae_tf.errors import ConfigError
+from vae_tf.errors import ConfigError, InterruptedRun
 from vae_tf.evaluation import Estimate, log_weights
 from vae_tf.report.picture import Chapter, Picture
 from vae_tf.report.subject import Subject
@@ -41,6 +41,7 @@ def train_sweep(run: Run, sizes: Sequence[int], data_dir: str | None = None, ver
 
     Raises:
         ConfigError: `sizes` is empty or holds a number below 1, or the model has more than one layer of latents.
+        InterruptedRun: the user pressed Ctrl-C.
     """
     if len(run.config.model.latent_dims) > 1:
         raise ConfigError(
@@ -55,7 +56,10 @@ def train_sweep(run: Run, sizes: Sequence[int], data_dir: str | None = None, ver
         config = shortened(run.config, size, steps)
         if verbose:
             print(f"sweep: {size} latent dimensions, {config.training.epochs} epochs, {len(runs) + 1} of {len(set(sizes))}", flush=True)
-        runs.append(train(config, run.folder / SWEEP / f"latents-{size}", data_dir=data_dir, resume=True, verbose=verbose))
+        try:
+            runs.append(train(config, run.folder / SWEEP / f"latents-{size}", data_dir=data_dir, resume=True, verbose=verbose))
+        except InterruptedRun:
+            raise InterruptedRun("stopped by the user; what was complete is kept: the same command goes on from there.") from None
     return runs
 
 

@@ -1,36 +1,34 @@
-"""Training and generation: posteriors of images over the prior, and where they leave holes."""
+"""Training and generation: what latents carry, and the posteriors of images over the prior."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from math import sqrt
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from sklearn.neighbors import NearestNeighbors
 
 from vae_tf import plots
 from vae_tf.latents import LatentKL
+from vae_tf.report.holes import Looked, decoded_in_holes, distances, look
 from vae_tf.report.picture import Chapter, Maker, Picture
 from vae_tf.report.plane import plane
 from vae_tf.report.subject import Subject
 
-__all__ = ["Holes", "holes", "training_and_generation"]
+__all__ = ["training_and_generation"]
 
 _ELLIPSES, _DRAWS = 200, 200  # test images, and draws of the posterior of each
 _PSEUDO_INPUTS, _PSEUDO_COLUMNS = 60, 12
-_PRIOR, _FAR = 2000, 0.99  # draws from the prior that are looked at, and what counts as far
-_EXAMPLES = 10
 
 
 def training_and_generation(subject: Subject) -> Chapter:
     """Return the pictures that compare where training decodes with where generation does."""
-    measured = cache(partial(_measured, subject))
+    looked = cache(partial(look, subject))
     makers: list[Maker] = [partial(_kl, subject)]
     if subject.vae.prior.latent_dim == 2:
-        makers.append(partial(_ellipses, subject, measured))
-    makers += [partial(_spreads, subject), partial(_radius, subject), partial(_holes, subject, measured)]
-    makers.append(partial(_examples, subject, measured))
+        makers.append(partial(_ellipses, subject, looked))
+    makers += [partial(_spreads, subject), partial(_radius, subject), partial(distances, looked)]
+    makers.append(partial(decoded_in_holes, subject, looked))
     prior = subject.vae.prior
     mixture = next((piece for piece in (prior, getattr(prior, "top", None)) if hasattr(piece, "pseudo_inputs")), None)
     if mixture is not None:
@@ -48,7 +46,7 @@ def _kl(subject: Subject) -> Picture:
         "What each latent dimension carries",
         "How many latent dimensions does the model use?",
         f"KL between posterior and prior by latent dimension, averaged over {count:,} test images. Active are {active.sum()} of {len(kl)}: "
-        f"their posterior mean varies over images with a variance above 0.01{rest}.{_kl_notes(parts, layers is None or len(layers) == 1)}",
+        f"their posterior mean varies over images with a variance above 0.01{rest}.{_kl_notes(parts, layers)}",
         f"Bars in falling order{' in each layer' if layers else ''}, from {kl.max():.2f} to {kl.min():.2f} nats; {active.sum()} of "
         f"{len(kl)} are marked as active.",
         "svg+xml",
@@ -56,14 +54,14 @@ def _kl(subject: Subject) -> Picture:
     )
 
 
-def _kl_notes(parts: LatentKL, one_layer: bool) -> str:
+def _kl_notes(parts: LatentKL, layers: Mapping[str, int] | None) -> str:
     """What bars and KL have to do with each other, where this does not go without saying."""
     total, notes = sum(parts.per_layer.values()), ""
     if len(parts.per_layer) > 1:
         by_layer = ", ".join(f"{value:.2f} in {name}" for name, value in parts.per_layer.items())
         notes += f" Layers stand from the top down, each given those above it: the KL of {total:.2f} nats is {by_layer}."
     if parts.matched:
-        whole = one_layer or len(parts.matched) == len(parts.per_layer)
+        whole = layers is None or len(parts.matched) == len(layers)
         here, there = ("", f" of {total:.2f} nats") if whole else (f"of {parts.matched[0]} ", f" of {parts.matched[0]}")
         notes += (
             f" Posterior or prior binds the dimensions {here}together, so the KL is no sum over them: each "
@@ -73,11 +71,11 @@ def _kl_notes(parts: LatentKL, one_layer: bool) -> str:
     return notes
 
 
-def _ellipses(subject: Subject, measured: Callable[[], Any]) -> Picture:
+def _ellipses(subject: Subject, looked: Callable[[], Looked]) -> Picture:
     rows = subject.order[:_ELLIPSES]
     x, label = tf.constant(subject.x[rows]), subject.label(rows)
     z = subject.vae.encode(x, label).sample(_DRAWS, seed=tf.constant([subject.seed, 30])).numpy().astype(np.float64)
-    means, found = z.mean(0), measured()
+    means, found = z.mean(0), looked()
     covariances = np.einsum("sni,snj->nij", z - means, z - means) / (_DRAWS - 1)
     classes, ground = subject.classes, None if subject.standard_prior else found.z
     coloured = classes is not None and len(np.unique(classes)) <= plots.MAX_CLASSES
@@ -100,10 +98,6 @@ def _ellipses(subject: Subject, measured: Callable[[], Any]) -> Picture:
         "svg+xml",
         plots.svg(plots.posteriors(means, covariances, classes[rows] if coloured and classes is not None else None, subject.names, ground)),
     )
-
-
-def _some_labels(subject: Subject) -> np.ndarray | None:
-    return subject.label(np.resize(subject.encoded_rows, _PRIOR))
 
 
 def _spreads(subject: Subject) -> Picture:
@@ -160,96 +154,6 @@ def _radius(subject: Subject) -> Picture:
                 {"prior": lengths[0], "posteriors of test images": lengths[1]}, {}, "length of z, standard deviations of the prior"
             )
         ),
-    )
-
-
-class Holes(NamedTuple):
-    """How far draws are from the nearest draw of a posterior of another image."""
-
-    prior: np.ndarray  # [P], distances of draws from the prior
-    posterior: np.ndarray  # [Q], distances of draws from the posteriors of images held back
-    threshold: float  # below it are 99 % of the latter
-    share: float  # of the former above it
-    error: float  # its standard error
-
-    @property
-    def exist(self) -> bool:
-        """Whether there are more of them than chance makes."""
-        return self.share > 1 - _FAR + 2 * self.error
-
-
-def holes(prior: np.ndarray, posterior: np.ndarray) -> Holes:
-    """Measure what share of prior draws is far from every posterior.
-
-    Half of the posterior draws are a reference. A draw is far if its nearest neighbour there is farther away than those of 99 % of the
-    other half. Of a prior that equals the aggregated posterior 1 % is far, but for chance. Distances are in units of the spread of the
-    posterior draws in each dimension.
-
-    Args:
-        prior: z ~ p(z), [P, D].
-        posterior: one z ~ q(z | x) for each of some images, [M, D], M at least 4.
-    """
-    width = posterior.std(0)
-    reference, held = (posterior / width)[::2], (posterior / width)[1::2]
-    nearest = NearestNeighbors(n_neighbors=1).fit(reference)
-    near, own = (nearest.kneighbors(part)[0][:, 0] for part in (prior / width, held))
-    threshold = float(np.quantile(own, _FAR))
-    share = float((near > threshold).mean())
-    error = sqrt(max(share * (1 - share), _FAR * (1 - _FAR)) / len(prior) + _FAR * (1 - _FAR) / len(own))
-    return Holes(near, own, threshold, share, error)
-
-
-class _Measured(NamedTuple):
-    """Draws from the prior and what was found of them."""
-
-    holes: Holes
-    z: np.ndarray  # [P, D]
-    label: np.ndarray | None
-
-
-def _measured(subject: Subject) -> _Measured:
-    label = _some_labels(subject)
-    z = subject.prior(_PRIOR, label, stream=32)
-    return _Measured(holes(z, subject.encoded[0]), z, label)
-
-
-def _holes(subject: Subject, measured: Callable[[], _Measured]) -> Picture:
-    found, z, _ = measured()
-    there = "There are holes: what is decoded there was never trained." if found.exist else "By this measure there are none."
-    return Picture(
-        "Holes of the aggregated posterior",
-        "Does generation decode where no image was ever encoded?",
-        f"Distance to the nearest of {len(subject.encoded[0, ::2]):,} draws from the posteriors of other test images, in units of "
-        f"their spread. Of {len(z):,} draws from the prior {found.share:.1%} ± {found.error:.1%} are farther than {found.threshold:.2f}, "
-        f"which 99 % of posterior draws are not; without holes it would be 1 %. {there}",
-        f"Two histograms of distances; {found.share:.1%} of the prior draws are beyond the line at {found.threshold:.2f}.",
-        "svg+xml",
-        plots.svg(
-            plots.histograms(
-                {"prior": found.prior, "posteriors of test images": found.posterior},
-                {"99 % of the posteriors": found.threshold},
-                "distance to the nearest posterior draw of another image",
-            )
-        ),
-    )
-
-
-def _examples(subject: Subject, measured: Callable[[], _Measured]) -> Picture | None:
-    """What is decoded in holes, if there are any."""
-    found, z, label = measured()
-    if not found.exist:
-        return None
-    order = np.argsort(found.prior, kind="stable")
-    rows = np.concatenate([order[-_EXAMPLES:][::-1], order[:_EXAMPLES]])
-    decoded = subject.vae.decode(tf.constant(z[rows]), None if label is None else label[rows]).mean().numpy()
-    return Picture(
-        "Decoded in holes, and not",
-        "What do samples from holes look like?",
-        f"Means of p(x | {subject.z}) at draws from the prior: above the {_EXAMPLES} that are farthest from every posterior, "
-        f"{found.prior[rows[_EXAMPLES - 1]]:.2f} to {found.prior[rows[0]]:.2f} away, below the {_EXAMPLES} that are nearest.",
-        f"Two rows of {_EXAMPLES} images: from holes, and from where test images are encoded.",
-        "svg+xml",
-        plots.svg(plots.named_rows(plots.spaced_grid(decoded, _EXAMPLES), ["far", "near"])),
     )
 
 
