@@ -23,7 +23,7 @@ FEW = {
     "training_and_generation": {"_ELLIPSES": 6, "_DRAWS": 20},
     "holes": {"_PRIOR": 60},
     "plane": {"_MOST": 13},
-    "sigma": {"_IMAGES": 4, "_SAMPLES": 3, "_BATCH": 2, "_AVERAGED": 5},
+    "sigma": {"_IMAGES": 4, "_SAMPLES": 3, "_BATCH": 2, "_AVERAGED": 10},
     "diagnosis": {"_SCALES": 6},
     "sweep": {"_IMAGES": 6, "_SAMPLES": 3},
 }
