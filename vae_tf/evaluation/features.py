@@ -19,6 +19,7 @@ import tf_keras as keras
 
 from vae_tf.data import fixed_images, test_images
 from vae_tf.evaluation.estimate import Estimate
+from vae_tf.evaluation.two_samples import LEAST
 from vae_tf.files import replacing
 from vae_tf.images import Images, Split
 from vae_tf.progress import progress
@@ -96,6 +97,9 @@ def classifier(images: Images, binarize: str, *, cache: Path | None = None, verb
     classes = int(images.train.y.max()) + 1
     if not 2 <= classes <= _MOST_CLASSES:
         return f"a classifier needs 2 to {_MOST_CLASSES} classes, and the images have {classes}"
+    fewest = min(len(images.train), len(images.test))
+    if fewest < LEAST:
+        return f"there are {fewest} images of one kind, training or test, and {LEAST} are the least to compare samples with"
     train, y = _canonical([split for split in (images.train, images.validation) if len(split)])
     data = _digest([train.x, y, np.array([images.levels or 0]), np.array(binarize)])
     path = (cache_folder() if cache is None else Path(cache)) / f"{_NAME}-{_VERSION}-{data}.npz"
@@ -198,12 +202,12 @@ def _read(path: Path, shapes: dict[str, tuple[int, ...]]) -> tuple[dict[str, np.
     if not path.exists():
         return None, None
     try:
-        with np.load(path, allow_pickle=False) as file:
-            variables = {name: file[name] for name in expected}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            variables = {name: arrays[name] for name in expected}
         if {name: value.shape for name, value in variables.items()} == expected and all(map(_sound, variables.values())):
             return variables, None
         reason = "weights of another shape, or not finite"
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, BadZipFile) as error:
         reason = str(error).splitlines()[0]
     return None, f"the classifier in {path} was damaged ({reason}), and was trained again"
 

@@ -11,27 +11,21 @@ All depend on the numbers of images and samples: compare at equal numbers, and w
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import final
 
 import numpy as np
 import tensorflow as tf
 
-from vae_tf.config import DataConfig
-from vae_tf.data import fixed_images, seen_levels, test_images
 from vae_tf.errors import DataError
 from vae_tf.evaluation.estimate import Estimate
-from vae_tf.evaluation.features import classifier
-from vae_tf.evaluation.two_samples import GROUPS, HALVES, Measured, frechet, kernel, neighbours
+from vae_tf.evaluation.two_samples import GROUPS, HALVES, LEAST, Measured, frechet, kernel, neighbours
 from vae_tf.generator import noise
-from vae_tf.images import Images
 from vae_tf.model import VAE
 from vae_tf.progress import progress
 
-__all__ = ["SampleEvaluation", "SampleQuality", "draw_samples", "evaluate_samples", "sample_quality"]
+__all__ = ["SampleQuality", "draw_samples", "sample_quality"]
 
 _REACH, _DENSITY_REACH = 3, 5  # k, of precision and recall, and of density and coverage
-_LEAST = 2 * GROUPS  # images: two in a group, and more than _DENSITY_REACH in a half
 _DRAWN = 100  # images drawn at once
 
 
@@ -42,11 +36,11 @@ class SampleQuality:
 
     Attributes:
         frechet_distance: Heusel et al. (2017), equation 6.
-        kernel_distance: Binkowski et al. (2018), section 4.
+        kernel_distance: Binkowski et al. (2018).
         precision: Kynkaanniemi et al. (2019), equation 2, k = 3.
         recall: the same with images and samples exchanged.
-        density: Naeem et al. (2020), equation 4, k = 5; above 1 where samples crowd about images.
-        coverage: Naeem et al. (2020), equation 5, k = 5.
+        density: Naeem et al. (2020), section 3, k = 5; above 1 where samples crowd about images.
+        coverage: Naeem et al. (2020), section 3, k = 5.
     """
 
     frechet_distance: Estimate
@@ -61,8 +55,8 @@ def sample_quality(real: np.ndarray, samples: np.ndarray, *, seed: int = 0) -> S
     """Compare samples with images by their features.
 
     Args:
-        real: features of images, [N, F]; at least 20.
-        samples: features of samples, [M, F]; at least 20.
+        real: features of images, [N, F]; at least 40.
+        samples: features of samples, [M, F]; at least 40.
         seed: of the resampling, which tells the errors.
 
     Returns:
@@ -72,8 +66,8 @@ def sample_quality(real: np.ndarray, samples: np.ndarray, *, seed: int = 0) -> S
         DataError: there are too few, of different length, or not finite.
     """
     for name, values in (("real", real), ("samples", samples)):
-        if values.ndim != 2 or len(values) < _LEAST or values.shape[1] != real.shape[-1]:
-            raise DataError(f"`{name}` must be features of at least {_LEAST} images, [N, F] with one F for both, got {list(values.shape)}.")
+        if values.ndim != 2 or len(values) < LEAST or values.shape[1] != real.shape[-1]:
+            raise DataError(f"`{name}` must be features of at least {LEAST} images, [N, F] with one F for both, got {list(values.shape)}.")
         if not np.isfinite(values).all():
             raise DataError(f"`{name}` must be finite, got NaN or infinity.")
     rng = np.random.default_rng(seed)
@@ -92,62 +86,6 @@ def sample_quality(real: np.ndarray, samples: np.ndarray, *, seed: int = 0) -> S
         recall=estimate(near["recall"], "share", f"k = {_REACH}, {over_halves}"),
         density=estimate(near["density"], "ratio", f"k = {_DENSITY_REACH}, {over_halves}"),
         coverage=estimate(near["coverage"], "share", f"k = {_DENSITY_REACH}, {over_halves}"),
-    )
-
-
-@final
-@dataclass(frozen=True)
-class SampleEvaluation:
-    """What samples of a model are worth in the features of a classifier, and what a perfect generator would get.
-
-    Attributes:
-        features: the classifier, with its version, data, weights and test accuracy.
-        samples: of samples of the model against test images.
-        floor: of as many training images against the same test images.
-        note: what was wrong with the cache of the classifier, if anything was.
-    """
-
-    features: str
-    samples: SampleQuality
-    floor: SampleQuality
-    note: str | None
-
-
-def evaluate_samples(
-    vae: VAE, images: Images, data: DataConfig, *, count: int = 10_000, seed: int = 0, cache: Path | None = None, verbose: bool = False
-) -> SampleEvaluation | str:
-    """Draw samples from a model and compare them with test images.
-
-    Where the model has a condition, samples are given the labels of those test images. The classifier has seen the training images that
-    the floor is made of; as it knows test images almost as well, that moves the floor little.
-
-    Args:
-        vae: a trained model.
-        images: its data set, with classes as labels.
-        data: how the model sees them.
-        count: samples and test images, as many as there are test images at most.
-        seed: of samples and choices, at least 0.
-        cache: folder of the classifier; the user's own when None.
-        verbose: show progress.
-
-    Returns:
-        The measures; or, in a sentence, why there are none.
-    """
-    classes = classifier(images, data.binarize, cache=cache, verbose=verbose)
-    if isinstance(classes, str):
-        return classes
-    count = min(count, len(images.test), len(images.train))
-    if count < _LEAST:
-        return f"there are {count} test images, and {_LEAST} are the least to tell anything"
-    rng = np.random.default_rng([seed, 2])
-    rows = rng.permutation(len(images.test))[:count]
-    train = images.train.take(rng.permutation(len(images.train))[:count])
-    label = None if vae.condition is None or images.test.y is None else images.test.y[rows]
-    x = draw_samples(vae, count, label, levels=seen_levels(images, data), seed=seed, verbose=verbose)
-    real = classes.features(test_images(images, data.binarize)[rows])
-    others = classes.features(fixed_images(train, images.levels, seed=1, binarize=data.binarize))
-    return SampleEvaluation(
-        str(classes), sample_quality(real, classes.features(x), seed=seed), sample_quality(real, others, seed=seed), classes.note
     )
 
 

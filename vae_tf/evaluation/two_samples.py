@@ -2,12 +2,12 @@
 
 A bootstrap is not for these: it repeats points, and a repeated point is its own nearest neighbour. Nothing is repeated here.
 
-- Moments and kernels are smooth, so leaving out a tenth tells their error: the delete-a-group jackknife. Where both samples have one
+- Moments and kernels are smooth, so leaving out a twentieth tells their error: the delete-a-group jackknife. Where both samples have one
   distribution the distances are quadratic about 0, and the error comes out about 1.4 times too large.
 - Nearest neighbours are not: leaving out few points moves a whole neighbourhood. There the error is the standard deviation over random
   halves of both samples, the delete-half jackknife. It comes out right to 1.5 times too large.
 
-Source: Shao and Wu (1989), section 2, on how many to leave out; Efron and Stein (1981), on errors that are not too small.
+Source: Shao and Wu (1989), on how many to leave out; Efron and Stein (1981), on errors that are not too small.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,9 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
-__all__ = ["GROUPS", "HALVES", "Measured", "frechet", "kernel", "neighbours"]
+__all__ = ["GROUPS", "HALVES", "LEAST", "Measured", "frechet", "kernel", "neighbours"]
 
-GROUPS, HALVES = 10, 20  # HALVES: ten pairs of a half and the rest
+GROUPS, HALVES = 20, 20  # HALVES: ten pairs of a half and the rest
+LEAST = 2 * GROUPS  # points of a sample: two in a group, and a half with the neighbours that are asked for
 _CELLS = 2_000_000  # of a matrix of distances at once
 
 
@@ -51,7 +52,7 @@ def kernel(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> Measured:
         y: [M, F] float64.
         rng: for the groups of the jackknife.
 
-    Source: Binkowski et al. (2018), section 4; the estimator, Gretton et al. (2012), equation 3.
+    Source: Binkowski et al. (2018); the estimator, Gretton et al. (2012), equation 3.
     """
     x, y = rng.permutation(x), rng.permutation(y)
     xx, yy, xy = _kernel_sums(x, x), _kernel_sums(y, y), _kernel_sums(x, y)
@@ -77,7 +78,7 @@ def neighbours(x: np.ndarray, y: np.ndarray, rng: np.random.Generator, reach: in
         reach: k of precision and recall.
         density_reach: k of density and coverage.
 
-    Source: Kynkaanniemi et al. (2019), equations 1 and 2; Naeem et al. (2020), equations 4 and 5.
+    Source: Kynkaanniemi et al. (2019), equations 1 and 2; Naeem et al. (2020), section 3.
     """
     halves = []
     for _ in range(HALVES // 2):
