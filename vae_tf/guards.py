@@ -27,6 +27,7 @@ _REMEDY = (
     "(`training.non_finite=rollback`, also with --resume: complete epochs are kept)."
 )
 _EVERY = 10  # batches
+_PIECES = ("encoder", "posterior", "prior", "decoder", "likelihood")
 _DRAWS = 10  # per image
 _STREAM = 2  # of noise; 0 and 1 are those of training and validation
 _MOST = 0.9  # share of the dimensions of a layer
@@ -131,9 +132,11 @@ class FiniteGuard(keras.callbacks.Callback):
     def _check_weights(self) -> None:
         first, self._checked = min(self._checked + 1, self._batch), self._batch
         if not isfinite(self._sum().numpy()):
-            wrong = next((weight.name for weight in self._weights if not np.isfinite(weight.numpy()).all()), None)
+            wrong = next((weight for weight in self._weights if not np.isfinite(weight.numpy()).all()), None)
             if wrong is not None:
-                self._fail(f"the weight `{wrong}` is not finite", first)
+                pieces = {name: getattr(getattr(self.model, name), "weights", ()) for name in _PIECES}
+                owner = next((name for name, weights in pieces.items() if any(weight is wrong for weight in weights)), "model")
+                self._fail(f"a weight of the {owner}, `{wrong.name}`, is not finite", first)
 
     def _fail(self, what: str, first: int) -> None:
         where = f"batch {self._batch}" if first == self._batch else f"batches {first} to {self._batch}"
@@ -201,9 +204,8 @@ class CollapseGuard(keras.callbacks.Callback):
         for name, part in zip(layer_names(len(sizes)), np.split(kl.per_dimension, np.cumsum(sizes)[:-1])):
             whole = kl.per_layer.get(name, np.inf)
             idle, nearly_idle = (_below(level, part, whole) for level in (self.threshold, 2 * self.threshold))
-            marginal = (
-                f"KL of the layer {whole:.2g} nats; by the moments of each dimension " if name in kl.matched else "KL of each in nats "
-            )
+            in_all = f"KL of the layer {whole:.2g} nats, " if isfinite(whole) else ""
+            marginal = f"{in_all}by the moments of each dimension " if name in kl.matched else "KL of each in nats "
             told = marginal + _largest(part)
             if name not in self.collapsed and idle >= _MOST * len(part):
                 self.collapsed.add(name)
