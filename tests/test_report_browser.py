@@ -143,6 +143,9 @@ def test_it_prints_on_pages_without_cutting_a_picture(opened):
     assert not opened.locator("nav").is_visible()
     heights = opened.evaluate("[...document.images].map((image) => image.getBoundingClientRect().height)")
     assert max(heights) < 1123 - 2 * 38, "each fits a page of A4 with margins"
+    opened.emulate_media(media="print", color_scheme="dark")
+    ink = opened.evaluate("getComputedStyle(document.body).color")
+    assert ink == "rgb(29, 33, 37)", "paper is white, whatever the screen is"
     printed = opened.pdf(format="A4")
     pages = printed.count(b"/Type /Page\n") or printed.count(b"/Type /Page") - printed.count(b"/Type /Pages")
     assert 5 <= pages <= 25

@@ -40,11 +40,12 @@ def numbers(evaluation: Evaluation, given: bool) -> dict[str, list[dict[str, str
         given: whether the model has a condition.
     """
     known = {title: getattr(evaluation, name) for name, title in _NUMBERS.items()}
-    topics = {"": {title: estimate for title, estimate in known.items() if estimate is not None}, **evaluation.further}
+    further = {topic: {name.replace("_", " "): one for name, one in rows.items()} for topic, rows in evaluation.further.items()}
+    topics = {"": {title: estimate for title, estimate in known.items() if estimate is not None}, **further}
     tables = {topic: [_row(title, estimate, given) for title, estimate in rows.items()] for topic, rows in topics.items()}
     for name, effective in evaluation.effective_samples.items():
         value = f"{effective.median:.1f} of {effective.samples:,}"
-        how = f"median over test images; {effective.fifth_percentile:.1f} in the worst 5 %"
+        how = f"median over test images; {effective.fifth_percentile:.1f} in the worst 5\N{NO-BREAK SPACE}%"
         tables[""].append({"name": f"effective samples, {name}", "value": value, "how": how})
     return tables
 

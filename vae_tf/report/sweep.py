@@ -7,12 +7,15 @@ from math import floor
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from vae_tf import plots
 from vae_tf.config import Config
 from vae_tf.errors import ConfigError, InterruptedRun
 from vae_tf.evaluation import Estimate, log_weights
+from vae_tf.generator import noise
 from vae_tf.report.picture import Chapter, Picture
+from vae_tf.report.sigma import deviation
 from vae_tf.report.subject import Subject
 from vae_tf.run import Run
 from vae_tf.train import train
@@ -93,15 +96,15 @@ def _likelihoods(subject: Subject, runs: Sequence[Run]) -> Picture:
     sizes, epochs = _sizes(runs), runs[0].config.training.epochs
     best = int(np.argmax([estimate.value for estimate in estimates]))
     steps = [Estimate.over(found[best].log_likelihood - one.log_likelihood, "") for one in found]
-    behind = "; ".join(
-        f"{size} {step.value:.1f} ± {step.standard_error:.1f} below" for size, step in zip(sizes, steps) if size != sizes[best]
+    behind = ", ".join(
+        f"{step.value:.1f} ± {step.standard_error:.1f} lower with {size}" for size, step in zip(sizes, steps) if size != sizes[best]
     )
     return Picture(
         "Log-likelihood by number of latents",
         "How many latent dimensions do these images need?",
         f"The same configuration with another number of latents, each trained for {epochs} epochs{_shorter(subject, epochs)}: "
         f"{subject.evidence} of {len(rows):,} test images by importance sampling with {_SAMPLES} samples each. Best is {sizes[best]} "
-        f"with {estimates[best].value:.1f} nats{f'; on the same images {behind}' if behind else ''}.",
+        f"with {estimates[best].value:.1f} nats{f'; on the same images it is {behind}' if behind else ''}.",
         "; ".join(f"{size} latents: {one.value:.1f} ± {one.standard_error:.1f} nats" for size, one in zip(sizes, estimates)) + ".",
         "svg+xml",
         plots.svg(plots.size_curve(sizes, [one.value for one in estimates], [one.standard_error for one in estimates], subject.evidence)),
@@ -116,15 +119,18 @@ def _shorter(subject: Subject, epochs: int) -> str:
 def _samples(subject: Subject, runs: Sequence[Run]) -> Picture:
     label = subject.label(subject.order[:_SHOWN])
     count = _SHOWN if label is None else len(label)
-    images = np.concatenate([run.vae.generate(count, subject.seed, label) for run in runs])
+    made = [run.vae.generator(tf.constant(noise(count, run.vae.generator.noise_dim, subject.seed)), label) for run in runs]
+    images = np.concatenate([px.mean().numpy() for px in made])
+    sizes = _sizes(runs)
+    spread = ", ".join(f"{deviation(subject, px).mean():.2f} with {size}" for size, px in zip(sizes, made))
     return Picture(
         "Samples by number of latents",
         "Does one see the difference?",
-        f"Means of p(x | {subject.z}) at draws from the prior of each model, not chosen. With few latents samples are typical and blurred, "
-        "with many they are sharper, and more of them are of no kind: the prior of a large space has more places where no image is.",
-        f"{len(runs)} rows of {count} samples, for {', '.join(map(str, _sizes(runs)))} latent dimensions.",
+        f"Means of p(x | {subject.z}) at draws from the prior of each model, not chosen. What z leaves open is up to the likelihood: the "
+        f"standard deviation of a value is {spread} on average. The less, the sharper the mean.",
+        f"{len(runs)} rows of {count} samples, for {', '.join(map(str, sizes))} latent dimensions.",
         "svg+xml",
-        plots.svg(plots.named_rows(plots.spaced_grid(images, count), [f"{size} latents" for size in _sizes(runs)])),
+        plots.svg(plots.named_rows(plots.spaced_grid(images, count), [f"{size} latents" for size in sizes])),
     )
 
 
