@@ -71,9 +71,9 @@ class Chains:
             raise ConfigError(f"`start` must be one of {', '.join(STARTS)}, got {start!r}.")
         self.vae, self.chains, self.seed = vae, chains, seed
         self.path = inverse_temperatures(temperatures)
-        self._from_start = tf.function(partial(_from_start, vae, start, chains))
-        self._slope = tf.function(partial(_slope, vae, start))
-        self._move = tf.function(partial(_move, vae, start, leapfrog), jit_compile=vae.jit_compile)
+        self._from_start = tf.function(partial(_from_start, vae, start, chains), autograph=False)
+        self._slope = tf.function(partial(_slope, vae, start), autograph=False)
+        self._move = tf.function(partial(_move, vae, start, leapfrog), autograph=False, jit_compile=vae.jit_compile)
         self.method = f"annealed importance sampling, {temperatures} temperatures, {chains} chains from the {start}"
 
     def simulate(self, count: int, label: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

@@ -72,7 +72,8 @@ def log_weights(
         size, Kong (1992).
     """
     one = _posterior_chunk if proposal == "posterior" else _prior_chunk
-    step = tf.function(partial(one, vae, partial(tf.function, jit_compile=vae.jit_compile)))
+    compiled = partial(tf.function, autograph=False, jit_compile=vae.jit_compile)
+    step = tf.function(partial(one, vae, compiled), autograph=False)
     total, squares = np.full((2, len(x)), -np.inf)  # log sum_s w_s, log sum_s w_s^2
     curve = {count: np.empty(len(x)) for count in sorted({*(c for c in _COUNTS if c < samples), samples})}
     sums: list[np.ndarray] = []
@@ -145,7 +146,7 @@ def _shares(chunk: Any, vae: VAE, x: np.ndarray, label: np.ndarray | None, sampl
 
     A component of a mixture, a grey level or a channel of a feature map multiplies the values of a row; the traced graph tells how many.
     """
-    traced, rows = tf.function(partial(chunk, vae, lambda part: part)), _ROWS
+    traced, rows = tf.function(partial(chunk, vae, lambda part: part), autograph=False), _ROWS
     while True:
         count = min(samples, _SAMPLES, rows)
         size = rows // count
