@@ -22,10 +22,8 @@ __all__ = ["CollapseGuard", "FiniteGuard"]
 
 _log = logging.getLogger("vae_tf")
 
-_REMEDY = (
-    "Try a smaller learning rate (`training.learning_rate`), a larger scale of the likelihood, or rolling back "
-    "(`training.non_finite=rollback`, also with --resume: complete epochs are kept)."
-)
+_REMEDY = "Try a smaller learning rate (`training.learning_rate`) or a larger scale of the likelihood"
+_OR_ROLLBACK = ", or rolling back (`training.non_finite=rollback`, also with --resume: complete epochs are kept)"
 _EVERY = 10  # batches
 _PIECES = ("encoder", "posterior", "prior", "decoder", "likelihood")
 _DRAWS = 10  # per image
@@ -76,8 +74,8 @@ class FiniteGuard(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Remember the weights, if they may be needed."""
-        self._epoch, self._before, self._batch, self._counted = epoch + 1, self.rollbacks, 0, 0
-        self._checked = 0
+        self._epoch, self._before = epoch + 1, self.rollbacks
+        self._batch = self._checked = self._counted = 0
         if self.on_failure == "rollback":
             optimizer = self.model.optimizer
             optimizer.build(self.model.trainable_variables)
@@ -95,7 +93,7 @@ class FiniteGuard(keras.callbacks.Callback):
         if wrong := _not_finite(logs or {}):
             both = {"kl", "reconstruction"} <= wrong.keys()
             why = " (both: images that are not finite, or weights, by a gradient of the batch before)" if both else ""
-            self._fail(" and ".join(f"`{name}` is {value}" for name, value in wrong.items()) + why, first)
+            self._fail(f"{_told(wrong)}{why} in {self._where(first)}")
         elif self._batch - self._checked >= _EVERY:
             self._check_weights()
 
@@ -108,21 +106,17 @@ class FiniteGuard(keras.callbacks.Callback):
         """Look at the weights, where there was no validation, and at the metrics of validation; count the rollbacks of the epoch.
 
         Raises:
-            RunError: one is not finite, and rolling back is not chosen or would not help.
+            RunError: one is not finite, and there is no rolling back.
         """
         self._check_weights()
-        self._epoch = 0
         logs = {} if logs is None else logs
+        if wrong := _not_finite({name: value for name, value in logs.items() if name.startswith("val_")}):
+            self._fail(f"{_told(wrong)} after epoch {self._epoch}, while the weights are finite")
+        self._epoch = 0
         if self.on_failure == "rollback":
             logs["rollbacks"] = self.rollbacks - self._before
         if not self._counted:
             logs.update({name: nan for name in logs if name in self.model.metrics_names})
-        wrong = _not_finite({name: value for name, value in logs.items() if name not in self.model.metrics_names})
-        for name, value in wrong.items():
-            raise RunError(
-                f"`{name}` is {value} after epoch {epoch + 1}, and the weights are finite: the likelihood or the posterior gives some of "
-                f"these images no probability. {_REMEDY}"
-            )
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Say how often there was a rollback."""
@@ -136,16 +130,18 @@ class FiniteGuard(keras.callbacks.Callback):
             if wrong is not None:
                 pieces = {name: getattr(getattr(self.model, name), "weights", ()) for name in _PIECES}
                 owner = next((name for name, weights in pieces.items() if any(weight is wrong for weight in weights)), "model")
-                self._fail(f"a weight of the {owner}, `{wrong.name}`, is not finite", first)
+                self._fail(f"a weight of the {owner}, `{wrong.name}`, is not finite in {self._where(first)}")
 
-    def _fail(self, what: str, first: int) -> None:
-        where = f"batch {self._batch}" if first == self._batch else f"batches {first} to {self._batch}"
-        step = int(self.model.optimizer.iterations.numpy())
-        failure = f"{what} in epoch {self._epoch}, {where} (optimizer step {step})"
+    def _where(self, first: int) -> str:
+        batches = f"batch {self._batch}" if first == self._batch else f"batches {first} to {self._batch}"
+        return f"epoch {self._epoch}, {batches}"
+
+    def _fail(self, what: str) -> None:
+        failure = f"{what} (optimizer step {self.model.optimizer.iterations.numpy()})"
         if self.on_failure == "stop":
-            raise RunError(f"{failure}: the training diverged. {_REMEDY}")
+            raise RunError(f"{failure}: the training diverged. {_REMEDY}{_OR_ROLLBACK}.")
         if self.rollbacks == self.most:
-            raise RunError(f"{failure}, after {self.most} rollbacks: the training diverged. {_REMEDY}")
+            raise RunError(f"{failure}, after {self.most} rollbacks: the training diverged. {_REMEDY}.")
         for variable, value in self._good:
             variable.assign(value)
         self.rollbacks, self._counted = self.rollbacks + 1, 0
@@ -237,8 +233,12 @@ class CollapseGuard(keras.callbacks.Callback):
 def _not_finite(values: Mapping[str, float]) -> dict[str, float]:
     """Return the parts of the loss that are not finite, or else the sums that are not."""
     wrong = {name: value for name, value in values.items() if not isfinite(value)}
-    parts = {name: value for name, value in wrong.items() if name in ("kl", "reconstruction")}
+    parts = {name: value for name, value in wrong.items() if name.removeprefix("val_") in ("kl", "reconstruction")}
     return parts or wrong
+
+
+def _told(wrong: Mapping[str, float]) -> str:
+    return " and ".join(f"`{name}` is {value}" for name, value in wrong.items())
 
 
 def _below(level: float, kl: np.ndarray, whole: float) -> int:
