@@ -136,3 +136,64 @@ def test_drawing_leaves_matplotlibs_settings_alone():
     before = dict(matplotlib.rcParams)
     plots.svg(plots.kl_bars(np.ones(3), active=np.ones(3, bool)))
     assert dict(matplotlib.rcParams) == before
+
+
+def test_histograms_are_shares_of_each_set_and_the_lowest_are_at_the_edge():
+    many, few = np.r_[np.full(10, -1000.0), np.linspace(-10, 0, 90)], np.linspace(-5, 0, 7)
+    axes = plots.histograms({"many": many, "few": few}, {"mark": -3.0}, "nats", beyond=0.2).axes[0]
+    heights = [patch.get_data().values for patch in axes.patches]
+    np.testing.assert_allclose([shares.sum() for shares in heights], 1)
+    assert heights[0][0] >= 0.1, "what lies far below is drawn in the first bar"
+    assert axes.get_xlim()[0] > -20
+    assert [patch.get_hatch() for patch in axes.patches] == [None, "////"], "the two are told apart without colour"
+    assert axes.lines[0].get_xdata()[0] == -3
+
+
+def test_values_that_are_all_equal_have_a_histogram():
+    axes = plots.histograms({"same": np.full(4, 2.0)}, {}, "nats").axes[0]
+    assert axes.patches[0].get_data().values.sum() == 1
+
+
+def test_posteriors_are_ellipses_of_two_standard_deviations_along_their_axes():
+    turned = np.array([[[2.5, 1.5], [1.5, 2.5]]])  # variances 1 and 4, the wide one along the diagonal
+    axes = plots.posteriors(np.array([[0.5, -1.0]]), turned, np.array([3]), ["a", "b", "c", "dog"]).axes[0]
+    (ellipse,) = [patch for patch in axes.patches if hasattr(patch, "angle") and patch.get_facecolor()[3] > 0]
+    assert (ellipse.width, ellipse.height) == pytest.approx((4.0, 8.0))
+    assert ellipse.angle % 180 == pytest.approx(135), "the narrow axis"
+    assert [text.get_text() for text in axes.texts] == ["dog"]
+
+
+def test_the_frame_of_a_map_says_where_its_plane_is():
+    figure = plots.latent_map(np.array([[0.0, 0.0], [3.0, -1.0]]), np.array([0, 1]))
+    frame, axes = plots.frame(figure), figure.axes[0]
+    width, height = figure.canvas.get_width_height()
+    for z in ((0.0, 0.0), (3.0, -1.0)):
+        x, y = axes.transData.transform(z)
+        shares = [(value - low) / (high - low) for value, low, high in zip(z, frame.low, frame.high)]
+        assert x / width == pytest.approx(frame.left + shares[0] * frame.width, abs=1e-3)
+        assert 1 - y / height == pytest.approx(frame.top + (1 - shares[1]) * frame.height, abs=1e-3)
+
+
+def test_spreads_put_the_most_telling_dimension_of_each_layer_first():
+    figure = plots.spreads(np.ones(4), np.array([0.9, 0.1, 0.5, 0.2]), np.ones(4), {"z2": 1, "z1": 3})
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "4", "3"]
+    np.testing.assert_allclose(axes.lines[2].get_ydata(), [0.9, 0.1, 0.2, 0.5])
+
+
+def test_estimates_are_drawn_with_their_spread_and_the_bound():
+    counts, prior, posterior = [1, 10], np.array([[[-9.0], [-7.0]], [[-5.0], [-5.0]]]), np.full((2, 2, 1), -4.0)
+    figure = plots.evidence_curves(np.zeros((1, 2, 2, 1)), np.array([-4.5]), counts, prior, posterior, "log p(x)")
+    above, near = figure.axes[:2]
+    assert [line.get_ydata()[0] for line in above.lines] == [-8, -4, -4.5]
+    assert len(near.lines) == 2, "from near, without plain Monte Carlo"
+    assert above.lines[0].get_marker() != above.lines[1].get_marker()
+    band = above.collections[0].get_paths()[0].vertices[:, 1]
+    assert (band.min(), band.max()) == pytest.approx((-8 - 2**0.5, -5.0))
+
+
+def test_a_sheet_has_no_gaps():
+    images = np.arange(4).reshape(4, 1, 1, 1) / 3 * np.ones((4, 2, 3, 1))
+    tiles = plots.sheet(images, 2)
+    assert tiles.shape == (4, 6, 1)
+    assert tiles[::2, ::3, 0].tolist() == [[0, 85], [170, 255]]
