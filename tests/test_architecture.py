@@ -125,7 +125,20 @@ def test_source_files_are_small():
 
 def test_the_documents_name_only_files_that_exist():
     """Paths in backticks in README and docs exist in the repository, or are made by its commands."""
-    made = ("runs/", "models/", "demo/", "deploy/", "MODELS/", "RUN/", "~", "checkpoints/", "tensorboard/", "variables/", "assets.extra/")
+    made = (
+        "runs/",
+        "models/",
+        "demo/",
+        "deploy/",
+        "MODELS/",
+        "RUN/",
+        "~",
+        "checkpoints/",
+        "tensorboard/",
+        "sweep/",
+        "variables/",
+        "assets.extra/",
+    )
     for document in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         for name in re.findall(r"`([\w./-]+/[\w./-]*|[\w/-]+\.(?:py|md|yaml|sh|toml))`", document.read_text()):
             if not name.startswith(made) and not re.match(r"^(config|compose)\.yaml$", name):
