@@ -95,11 +95,12 @@ def _latent_map(subject: Subject) -> Picture:
         rows = None if y is None else y[subject.random(4).integers(len(y), size=_LABELS)]
         prior = prior_draws(subject.vae.generator, rows, _MAP_DRAWS // (1 if rows is None else _LABELS)).reshape(-1, 2)
         ground = "The grey points are draws from the prior, where samples come from."
+    decoded = "" if subject.y is None else f" What a pointer shows is decoded{_given(subject)}."
     figure = plots.latent_map(means, classes if coloured else None, subject.names, prior)
     return Picture(
         "The map of test images",
         "Where on the plane are the images, and what is decoded there?",
-        f"Each point is the posterior mean of one of {len(means):,} test images{', coloured by its label' if coloured else ''}. {ground}",
+        f"Each point is the posterior mean of one of {len(means):,} test images{', coloured by its label' if coloured else ''}. {ground}{decoded}",
         f"{len(means):,} points in the plane{', in clusters by label, each with its name at its median' if coloured else ''}.",
         "svg+xml",
         plots.svg(figure),
