@@ -117,6 +117,23 @@ def test_errors_count_that_images_stand_in_the_mixtures_of_others(vae):
         assert 0.75 < np.sqrt(np.mean(errors**2)) / np.std(values, ddof=1) < 1.35, name
 
 
+def test_terms_and_influence_are_what_their_definitions_say():
+    """The influence of an image is the slope of the bound as its weight grows, among the terms and within the mixtures alike."""
+    pairs = np.random.default_rng(0).normal(size=(9, 9), scale=2)
+
+    def bound(weight, others_only):
+        density = np.exp(pairs) * (1 - others_only * np.eye(9)) @ weight / ((1 - others_only * np.eye(9)) @ weight)
+        return weight @ (np.diag(pairs) - np.log(density))
+
+    even, step = np.full(9, 1 / 9), 1e-6
+    for others_only in (False, True):
+        terms = MODULE._against_mixture(pairs, others_only=others_only)
+        assert terms.values.mean() == pytest.approx(bound(even, others_only))
+        if not others_only:
+            slopes = [(bound(even + step * (one - even), False) - bound(even, False)) / step for one in np.eye(9)]
+            np.testing.assert_allclose(terms.influence - terms.values.mean(), slopes, atol=1e-4)
+
+
 def test_chunks_of_pairs_change_nothing(vae, monkeypatch):
     whole = information(vae, images(50))
     monkeypatch.setattr(MODULE, "_DRAWS", 7)

