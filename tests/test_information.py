@@ -117,8 +117,10 @@ def test_errors_count_that_images_stand_in_the_mixtures_of_others(vae):
         assert 0.75 < np.sqrt(np.mean(errors**2)) / np.std(values, ddof=1) < 1.35, name
 
 
-def test_terms_and_influence_are_what_their_definitions_say():
+@pytest.mark.parametrize("chunk", [500, 4])
+def test_terms_and_influence_are_what_their_definitions_say(chunk, monkeypatch):
     """The influence of an image is the slope of the bound as its weight grows, among the terms and within the mixtures alike."""
+    monkeypatch.setattr(MODULE, "_DRAWS", chunk)
     pairs = np.random.default_rng(0).normal(size=(9, 9), scale=2)
 
     def bound(weight, others_only):
