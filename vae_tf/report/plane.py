@@ -100,7 +100,8 @@ def _latent_map(subject: Subject) -> Picture:
     return Picture(
         "The map of test images",
         "Where on the plane are the images, and what is decoded there?",
-        f"Each point is the posterior mean of one of {len(means):,} test images{', coloured by its label' if coloured else ''}. {ground}{decoded}",
+        f"Each point is the posterior mean of one of {len(means):,} test images{', coloured by its label' if coloured else ''}. "
+        f"{ground}{decoded}",
         f"{len(means):,} points in the plane{', in clusters by label, each with its name at its median' if coloured else ''}.",
         "svg+xml",
         plots.svg(figure),
