@@ -55,6 +55,8 @@ _HOME = {
     "ConvDecoder": "networks",
     "ResidualEncoder": "networks",
     "ResidualDecoder": "networks",
+    "FiniteGuard": "guards",
+    "CollapseGuard": "guards",
     "VaeTfError": "errors",
     "ConfigError": "errors",
     "DataError": "errors",
