@@ -66,7 +66,7 @@ def _with_quality(
     drawn = draw_samples(run.vae, count, label, levels=levels, seed=seed, verbose=verbose)
     rows = np.random.default_rng([seed, 8]).permutation(len(images.train))[:count]
     training = data.fixed_images(images.train.take(np.sort(rows)), images.levels, seed=seed, binarize=run.config.data.binarize)
-    real = described.features(x)
+    real = described.features(x[np.sort(np.random.default_rng([seed, 9]).permutation(len(x))[:count])])
     topics = {
         "samples against test images": vars(sample_quality(real, described.features(drawn), seed=seed)),
         "training images against test images, as a perfect generator": vars(sample_quality(real, described.features(training), seed=seed)),
