@@ -95,7 +95,8 @@ def test_a_conditional_run_is_evaluated_and_reported(labelled, kind):
     done = invoke("evaluate", labelled / kind, "--samples", 3)
     assert done.exit_code == 0, done.output
     assert "given the label y of each: log p(x | y)" in done.stdout
-    assert invoke("report", labelled / kind).exit_code == 0
+    done = invoke("report", labelled / kind)
+    assert done.exit_code == 0, done.output or repr(done.exception)
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_probability as tfp
 from scipy import stats
 
-from vae_tf.likelihood import Beta, ContinuousBernoulli, Laplace, NormalPixelScale
+from vae_tf.likelihood import Bernoulli, Beta, ContinuousBernoulli, Laplace, NormalPixelScale
 
 LOGITS = np.float32([-300, -40, -17, -5, -1.001, -0.999, -0.3, -1e-2, -1e-4, -1e-8, 0, 1e-8, 1e-3, 0.27, 0.9999, 2, 10, 17, 90, 300])
 NOISE = np.float32([2.0**-24, 1e-4, 0.3, 0.5, 0.75, 0.9999, 1 - 2.0**-24])
@@ -96,3 +97,10 @@ def test_beta_draws_are_quantiles_for_any_noise(u):
     a, b = (concentration.numpy().astype("f8") for concentration in (beta.concentration1, beta.concentration0))
     expected = stats.beta(a, b, loc=-likelihood.margin, scale=1 + 2 * likelihood.margin).ppf(float(np.float32(u)))
     np.testing.assert_allclose(likelihood.draw(px, tf.fill([300, 1, 1, 1], np.float32(u))), expected, atol=1e-3)
+
+
+def test_the_bernoulli_agrees_with_that_of_tfp_at_every_logit():
+    for x in (0.0, 1.0):
+        _, px = one_value(Bernoulli, LOGITS)
+        expected = tfp.distributions.Bernoulli(logits=LOGITS).log_prob(x)
+        np.testing.assert_allclose(px.log_prob(flat(np.full_like(LOGITS, x))), expected, rtol=1e-6, atol=2e-6)

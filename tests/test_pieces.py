@@ -239,7 +239,7 @@ def test_mixed_precision_leaves_log_densities_in_single_precision(axes, images):
 @pytest.mark.parametrize(
     ("assignments", "message"),
     [
-        (["objective.name=iwae"], "unknown key `warmup_epochs`.* `--set objective=iwae`"),
+        (["objective.name=renyi"], "unknown key `warmup_epochs`.* `--set objective=renyi`"),
         (["objective.warmup_steps=4"], "a configuration counts time in epochs; give `warmup_epochs`"),
         (["objective.warmup_epochs=-1"], "`objective.warmup_epochs` must be at least 0 epochs, got -1"),
         (["objective.warmup_epochs=true"], "`objective.warmup_epochs` must be at least 0 epochs, got True"),

@@ -25,7 +25,7 @@ class Bernoulli(Likelihood):
 
     def make_distribution(self, parameters: tf.Tensor) -> tfd.Distribution:
         """Read the parameters as logits."""
-        return tfd.Independent(tfd.Bernoulli(logits=parameters, dtype=tf.float32), 3)
+        return tfd.Independent(_Bernoulli(logits=parameters, dtype=tf.float32), 3)
 
     def draw(self, px: tfd.Distribution, uniform: tf.Tensor) -> tf.Tensor:
         """Return 1 where uniform > 1 - p."""
@@ -39,3 +39,11 @@ class Bernoulli(Likelihood):
                 "`x` must hold only 0 and 1 for a Bernoulli likelihood, got grey values; binarize the images "
                 "(`data.binarize=dynamic`), or choose a likelihood of grey values (`model.likelihood=normal`)."
             )
+
+
+class _Bernoulli(tfd.Bernoulli):
+    """TFP's own, whose log density takes two softplus where one will do: a fifth of the work of a dense decoder."""
+
+    def _log_prob(self, event: tf.Tensor) -> tf.Tensor:
+        logits = self._logits_parameter_no_checks()
+        return tf.cast(event, logits.dtype) * logits - tf.nn.softplus(logits)

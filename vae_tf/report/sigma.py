@@ -66,7 +66,7 @@ class Swept(NamedTuple):
 
 
 def _prior(subject: Subject, count: int) -> tuple[tf.Tensor, np.ndarray | None]:
-    label = subject.label(subject.order[:count])
+    label = subject.label(np.resize(subject.order, count))
     return tf.constant(subject.prior(count, label, stream=20)), label
 
 

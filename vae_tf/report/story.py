@@ -27,7 +27,7 @@ def story(subject: Subject) -> Chapter:
 
 def _chosen(subject: Subject) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
     """Return some z [K, D], with the labels that they are given, and their names."""
-    label = subject.label(subject.order[:_SHOWN])
+    label = subject.label(np.resize(subject.order, _SHOWN))
     z = subject.prior(_SHOWN, label, stream=10)
     if z.shape[1] == 2:
         z[0] = _EXAMPLE

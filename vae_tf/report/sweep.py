@@ -117,7 +117,7 @@ def _shorter(subject: Subject, epochs: int) -> str:
 
 
 def _samples(subject: Subject, runs: Sequence[Run]) -> Picture:
-    label = subject.label(subject.order[:_SHOWN])
+    label = subject.label(np.resize(subject.order, _SHOWN))
     count = _SHOWN if label is None else len(label)
     made = [run.vae.generator(tf.constant(noise(count, run.vae.generator.noise_dim, subject.seed)), label) for run in runs]
     images = np.concatenate([px.mean().numpy() for px in made])
