@@ -17,7 +17,7 @@ from vae_tf.evaluation.result import EffectiveSamples, Evaluation
 from vae_tf.latents import active_units, kl_of_latents, posterior_moments
 from vae_tf.model import VAE
 
-__all__ = ["check", "evaluate", "evaluate_each"]
+__all__ = ["evaluate", "evaluate_each"]
 
 _SAMPLING, _PLAIN = "importance sampling", "plain Monte Carlo"
 _TEMPERATURES = 1000  # of annealed importance sampling
@@ -71,7 +71,7 @@ def evaluate_each(
     verbose: bool,
 ) -> tuple[Evaluation, PerImage]:
     """As `evaluate`, and return the values of each image too."""
-    check(x, samples=samples, seed=seed, prior_images=prior_images, annealed_images=annealed_images)
+    _check(x, samples=samples, seed=seed, prior_images=prior_images, annealed_images=annealed_images)
     vae.likelihood.check(x)
     _check_label(vae, x, label)
     first, first_label = x[:prior_images], None if label is None else label[:prior_images]
@@ -112,7 +112,7 @@ def evaluate_each(
     return found, each
 
 
-def check(x: np.ndarray, *, samples: int, seed: int, prior_images: int, annealed_images: int) -> None:
+def _check(x: np.ndarray, *, samples: int, seed: int, prior_images: int, annealed_images: int) -> None:
     """Refuse numbers out of range, and fewer than 2 images.
 
     Raises:

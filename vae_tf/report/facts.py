@@ -68,6 +68,7 @@ def facts(run: Run, rows: Sequence[Mapping[str, float]]) -> dict[str, str]:
     corrupted = f"; the encoder was trained on copies: {config.data.corrupt}, {config.data.corruption:g}" if config.data.corruption else ""
     *above, bottom = config.model.latent_dims
     weights, generator = (sum(int(np.prod(w.shape)) for w in part.trainable_variables) for part in (run.vae, run.vae.generator))
+    averaged = f"; weights averaged, decay {config.training.average:g}" if config.training.average else ""
     minutes = sum(row["seconds"] for row in rows) / 60
     return {
         "data": f"{without_folders(config.data.source)}: {height} x {width} {'grey' if channels == 1 else 'RGB'}, {values}{binarized}"
@@ -78,7 +79,7 @@ def facts(run: Run, rows: Sequence[Mapping[str, float]]) -> dict[str, str]:
         **{axis: _piece(registry, getattr(config.model, axis)) for axis, registry in _AXES.items()},
         "objective": _piece(OBJECTIVES, config.objective),
         "training": f"{len(rows)} epochs in {minutes:.1f} minutes, batches of {config.training.batch_size}, "
-        f"learning rate {config.training.learning_rate:g}, seed {config.seed}",
+        f"learning rate {config.training.learning_rate:g}, seed {config.seed}{averaged}",
         "parameters": f"{weights:,}; {generator:,} of them in the generator",
     }
 
