@@ -20,6 +20,7 @@ import numpy as np
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from vae_tf.config import preset
 from vae_tf.evaluation import Evaluation
 from vae_tf.files import replacing
 from vae_tf.history import History
@@ -75,7 +76,8 @@ def read_rows() -> dict[str, dict[str, Any]]:
 
 def reproduce(name: str, row: dict[str, Any], runs: Path, places: dict[str, Path | None], environment: dict[str, str], cores: int) -> None:
     """Train and evaluate one row, unless that was done, and write what was found."""
-    key = hashlib.sha256(json.dumps([row["preset"], row["set"], row["samples"], row["annealed"]]).encode()).hexdigest()[:8]
+    settings = preset(row["preset"]).override(row["set"]).to_dict()
+    key = _digest([settings, row["samples"], row["annealed"]])
     result = RESULTS / f"{name}.json"
     if result.exists() and json.loads(result.read_text())["key"] == key:
         click.echo(f"{name}: done before")
@@ -86,7 +88,7 @@ def reproduce(name: str, row: dict[str, Any], runs: Path, places: dict[str, Path
             click.echo(f"{name}: skipped, for --{word.lower()} is not given")
             return
         assignments = [assignment.replace(word, str(place)) for assignment in assignments]
-    folder = runs / f"{name}-{hashlib.sha256(json.dumps([row['preset'], row['set']]).encode()).hexdigest()[:8]}"
+    folder = runs / f"{name}-{_digest(settings)}"
     options = [part for assignment in assignments for part in ("--set", assignment)]
     _run(environment, "train", row["preset"], "--run", str(folder), "--resume", *options)
     _run(environment, "evaluate", str(folder), "--samples", str(row["samples"]), "--annealed", str(row["annealed"]))
@@ -117,6 +119,10 @@ def write_document(rows: dict[str, dict[str, Any]]) -> None:
     text = environment.get_template("results.md.j2").render(rows=rows, found=found)
     with replacing(DOCUMENT) as temporary:
         temporary.write_text(text)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _run(environment: dict[str, str], command: str, *arguments: str) -> None:

@@ -144,14 +144,16 @@ def kl_of_latents(vae: VAE, mean: np.ndarray, stddev: np.ndarray, label: np.ndar
         parts: log q - log p of the same images, averaged over draws, as `LogWeights.kl_terms` has it: one [N, d] per layer, top first.
     """
     sizes, widths = layer_sizes(vae), tuple(part.shape[1] for part in parts)
-    moments = kl_per_dimension(mean, stddev, *prior_moments(vae.generator, label))
-    drawn = [part.mean(0) for part in parts]
+    drawn, names = [part.mean(0) for part in parts], layer_names(len(sizes))
     per_layer = dict(zip(layer_names(len(parts)), (float(part.sum()) for part in drawn)))
-    names = layer_names(len(sizes))
+    exact = len(sizes) == 1 and standard_prior(vae.generator)
+    if widths == sizes and not exact:
+        return LatentKL(np.concatenate(drawn), per_layer, ())
+    moments = kl_per_dimension(mean, stddev, *prior_moments(vae.generator, label))
+    if widths == sizes:
+        return LatentKL(moments, per_layer, ())
     if len(parts) != len(sizes):
         return LatentKL(moments, per_layer, names)
-    if widths == sizes and len(sizes) == 1 and standard_prior(vae.generator):
-        return LatentKL(moments, per_layer, ())
     told = [width == size for width, size in zip(widths, sizes)]
     by_layer = np.split(moments, np.cumsum(sizes)[:-1])
     per_dimension = np.concatenate([part if known else layer for part, known, layer in zip(drawn, told, by_layer)])

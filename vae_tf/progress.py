@@ -23,7 +23,7 @@ def progress(total: int, title: str, unit: str, *, quiet: bool = False) -> tqdm:
         quiet: show nothing.
     """
     every_s = 0.1 if sys.stderr.isatty() else 10.0
-    return tqdm(total=total, desc=title, unit=f" {unit}", unit_scale=True, mininterval=every_s, delay=0.5, disable=quiet)
+    return tqdm(total=total, desc=title, unit=f" {unit}", unit_scale=total >= 10_000, mininterval=every_s, delay=0.5, disable=quiet)
 
 
 @final

@@ -27,7 +27,8 @@ def normal_terms(eps: tf.Tensor, log_scale: tf.Tensor) -> tf.Tensor:
 class Pushforward(tfd.Distribution):
     """z = push(eps), eps ~ N(0, I), for a triangular map: log p(z) = sum_d log N(eps_d; 0, 1) - log dz_d/deps_d.
 
-    Mean and standard deviation have no closed form: they are averages over 128 fixed draws, mirrored in pairs.
+    Mean and standard deviation have no closed form: they are averages over 128 fixed draws, mirrored in pairs and of mean
+    square 1, so that those of the identity, and the mean of any linear map, are exact.
 
     Args:
         latent_dim: D.
@@ -88,6 +89,7 @@ class Pushforward(tfd.Distribution):
 
     def _fixed_draws(self) -> tf.Tensor:
         half = np.random.default_rng(0).standard_normal((_DRAWS, self.latent_dim), np.float32)
+        half /= np.sqrt(np.mean(np.square(half), 0))
         eps = np.concatenate([half, -half])
         rows = self.batch_shape_tensor()
         eps = tf.reshape(eps, tf.concat([[2 * _DRAWS], tf.ones_like(rows), [self.latent_dim]], 0))

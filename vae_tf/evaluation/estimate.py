@@ -1,7 +1,7 @@
 """A number with its error."""
 
 from dataclasses import dataclass
-from math import sqrt
+from math import floor, inf, log10, sqrt
 from typing import final
 
 import numpy as np
@@ -35,4 +35,12 @@ class Estimate:
         return cls(float(np.mean(per_image)), error, len(per_image), unit, method)
 
     def __str__(self) -> str:
-        return f"{self.value:.2f} +- {self.standard_error:.2f} {self.unit} ({self.images} images, {self.method})"
+        value, error = (f"{number:.{self.digits}f}" for number in (self.value, self.standard_error))
+        return f"{value} +- {error} {self.unit} ({self.images} images, {self.method})"
+
+    @property
+    def digits(self) -> int:
+        """How many places behind the point are worth printing: two of the error, at least 2, at most 6."""
+        if not 0 < self.standard_error < inf:
+            return 2
+        return min(6, max(2, 1 - floor(log10(self.standard_error))))

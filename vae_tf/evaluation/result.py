@@ -150,5 +150,5 @@ class Evaluation:
 
 def _row(name: str, estimate: Estimate) -> str:
     title, e = name.replace("_", " "), estimate
-    digits = 3 if e.standard_error == 0 or e.standard_error >= 0.002 else 5
+    digits = max(3, e.digits)
     return f"{title:<{_WIDTH}} {e.value:>9.{digits}f} +- {e.standard_error:<7.{digits}f} {e.unit:<8} {e.images:>6} images, {e.method}"

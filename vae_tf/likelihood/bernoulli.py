@@ -42,7 +42,7 @@ class Bernoulli(Likelihood):
 
 
 class _Bernoulli(tfd.Bernoulli):
-    """TFP's own, whose log density takes two softplus where one will do: a fifth of the work of a dense decoder."""
+    """TFP's own, whose log density takes two softplus where one will do."""
 
     def _log_prob(self, event: tf.Tensor) -> tf.Tensor:
         logits = self._logits_parameter_no_checks()

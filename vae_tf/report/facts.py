@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
-from math import log10
 from typing import Any
 
 import numpy as np
@@ -51,7 +50,7 @@ def numbers(evaluation: Evaluation, given: bool) -> dict[str, list[dict[str, str
 
 
 def _row(title: str, estimate: Estimate, given: bool) -> dict[str, str]:
-    digits = max(2, 1 - int(log10(estimate.standard_error))) if estimate.standard_error > 0 else 2
+    digits = estimate.digits
     return {
         "name": title.replace("p(x)", "p(x | y)") if given else title,
         "value": f"{estimate.value:.{digits}f} ± {estimate.standard_error:.{digits}f} {estimate.unit}",
