@@ -253,7 +253,8 @@ def informative(vae, dimensions):
 def test_a_kl_that_weighs_too_much_is_reported_once_with_what_to_try(binary_images, caplog):
     vae = model(weight=1000.0, learning_rate=0.02)
     history = fit(vae, batches(binary_images), CollapseGuard(binary_images), epochs=40)
-    (warning,) = [record.getMessage() for record in caplog.records]
+    warning, end = [record.getMessage() for record in caplog.records]
+    assert end.startswith("at the end the latents of z are still collapsed")
     assert "2 of the 2 latent dimensions of z carry less than 0.01 nats (KL of each in nats 0.00" in warning
     assert "try a KL warm-up (`objective.warmup_epochs`), free bits" in warning
     assert history["active_units"][-1] == 0
@@ -322,4 +323,4 @@ def test_a_flow_has_collapsed_when_its_layer_as_a_whole_carries_next_to_nothing(
     vae.compile(keras.optimizers.Adam(0.05), Elbo(weight=1000.0, gradient="total"))
     vae.fit(x, epochs=80, batch_size=30, verbose=0)
     measured(vae, CollapseGuard(x, threshold=0.02))
-    assert "5 of the 5 latent dimensions of z carry less than 0.02 nats (KL of the layer " in caplog.text
+    assert "5 of the 5 latent dimensions of z carry less than 0.02 nats on average (KL of the layer " in caplog.text

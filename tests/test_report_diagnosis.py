@@ -4,16 +4,12 @@ import numpy as np
 import pytest
 from reports import fewer_samples, subject_of, trained
 
-from vae_tf.report.diagnosis import (
-    collapsed,
-    diagnosis,
-    few_effective_samples,
-    late_warm_up,
-    overfitting,
-    saturated_sigma,
-    unfinished,
-    unsettled,
-)
+from vae_tf.evaluation import Estimate
+from vae_tf.report.diagnosis import diagnosis
+from vae_tf.report.diagnosis.of_estimates import few_effective_samples, missed, unsettled
+from vae_tf.report.diagnosis.of_latents import collapsed, holed
+from vae_tf.report.diagnosis.of_sigma import saturated_sigma
+from vae_tf.report.diagnosis.of_training import late_warm_up, overfitting, unfinished
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -28,6 +24,7 @@ def rows(validation, training=None, kl=20.0):
     return [{"epoch": i + 1, "loss": t, "val_loss": v, "val_kl": kl} for i, (t, v) in enumerate(zip(training, validation))]
 
 
+SCATTER = np.random.default_rng(0).standard_normal(20)
 FALLING, FLAT = np.linspace(200, 100, 20), np.full(20, 100.0)
 
 CASES = {
@@ -43,12 +40,24 @@ CASES = {
     "one sample counts": (few_effective_samples, (1.2, 1000), "Of 1,000 posterior samples of an image, 1.2 count"),
     "samples enough": (few_effective_samples, (30.0, 1000), None),
     "all of a few samples": (few_effective_samples, (3.0, 4), None),
-    "validation falls back": (overfitting, (rows(np.r_[FALLING, 105.0], np.r_[FALLING, 99.0]),), "best at epoch 20 and has risen by 5.0"),
+    "an encoder that misses": (
+        missed,
+        ({"plain": Estimate(5.2, 2.1, 180, "nats", "")},),
+        "plain found 5.20 ± 2.10 nats more",
+    ),
+    "an encoder that finds all": (missed, ({},), None),
+    "many holes": (holed, (0.2, 0.01), "Of draws from the prior 20% are farther"),
+    "few holes": (holed, (0.11, 0.01), None),
+    "validation falls back": (overfitting, (rows(np.r_[FALLING, FLAT + 5]),), "best around epoch 21 and has risen by 1.7"),
+    "a few epochs fall back": (overfitting, (rows(np.array([110.0, 100.0, 105.0])),), "best at epoch 2 and has risen by 5.0"),
+    "one lucky epoch": (overfitting, (rows(np.r_[FALLING, FLAT[:10], 96.0, FLAT[:9]]),), None),
+    "validation that scatters": (overfitting, (rows(FLAT + 3 * SCATTER),), None),
+    "a gain within the scatter": (unfinished, (rows(FLAT + 3 * SCATTER),), None),
     "validation far behind": (overfitting, (rows(FLAT, FLAT - 15),), "15.0 nats behind training, with a KL of 20.0"),
     "validation far behind clean images": (overfitting, (rows(FLAT, FLAT - 15), True), None),
     "validation follows": (overfitting, (rows(FALLING, FALLING - 2),), None),
     "too short to tell": (overfitting, (rows(FLAT[:1], FLAT[:1] - 15),), None),
-    "still gaining": (unfinished, (rows(FALLING),), "fell by 10.5 nats in the last 2 epochs"),
+    "still gaining": (unfinished, (rows(FALLING),), "fell by 10.5 nats from the 2 epochs before to the last 2"),
     "a last epoch that gains": (unfinished, (rows(np.array([110.0, 100.0])),), "in the last epoch"),
     "levelled off": (unfinished, (rows(FLAT),), None),
     "a single epoch": (unfinished, (rows(FLAT[:1]),), None),

@@ -22,8 +22,11 @@ __all__ = ["CollapseGuard", "FiniteGuard"]
 
 _log = logging.getLogger("vae_tf")
 
-_REMEDY = "Try a smaller learning rate (`training.learning_rate`) or a larger scale of the likelihood"
-_OR_ROLLBACK = ", or rolling back (`training.non_finite=rollback`, also with --resume: complete epochs are kept)"
+_REMEDY = "Try a smaller learning rate (`training.learning_rate`)"
+_OR_SCALE = ", a larger lower bound of sigma (`model.likelihood.min_scale`)"
+_OR_ROLLBACK = (
+    ", or rolling back: `training.non_finite=rollback`, also with --resume, as complete epochs stay; in Python `FiniteGuard('rollback')`"
+)
 _EVERY = 10  # batches
 _PIECES = ("encoder", "posterior", "prior", "decoder", "likelihood")
 _DRAWS = 10  # per image
@@ -138,10 +141,11 @@ class FiniteGuard(keras.callbacks.Callback):
 
     def _fail(self, what: str) -> None:
         failure = f"{what} (optimizer step {self.model.optimizer.iterations.numpy()})"
+        remedy = _REMEDY + (_OR_SCALE if hasattr(self.model.likelihood, "min_scale") else "")
         if self.on_failure == "stop":
-            raise RunError(f"{failure}: the training diverged. {_REMEDY}{_OR_ROLLBACK}.")
+            raise RunError(f"{failure}: the training diverged. {remedy}{_OR_ROLLBACK}.")
         if self.rollbacks == self.most:
-            raise RunError(f"{failure}, after {self.most} rollbacks: the training diverged. {_REMEDY}.")
+            raise RunError(f"{failure}, after {self.most} rollbacks: the training diverged. {remedy}.")
         for variable, value in self._good:
             variable.assign(value)
         self.rollbacks, self._counted = self.rollbacks + 1, 0
@@ -201,25 +205,34 @@ class CollapseGuard(keras.callbacks.Callback):
             whole = kl.per_layer.get(name, np.inf)
             idle, nearly_idle = (_below(level, part, whole) for level in (self.threshold, 2 * self.threshold))
             in_all = f"KL of the layer {whole:.2g} nats, " if isfinite(whole) else ""
+            less = f"less than {self.threshold:g} nats" + (" on average" if idle > (part < self.threshold).sum() else "")
             marginal = f"{in_all}by the moments of each dimension " if name in kl.matched else "KL of each in nats "
             told = marginal + _largest(part)
             if name not in self.collapsed and idle >= _MOST * len(part):
                 self.collapsed.add(name)
                 _log.warning(
-                    "epoch %d: %d of the %d latent dimensions of %s carry less than %g nats (%s): there q(z | x) is the prior whatever the "
-                    "image, and the decoder makes do without. If it stays so, try a KL warm-up (`objective.warmup_epochs`), free bits "
+                    "epoch %d: %d of the %d latent dimensions of %s carry %s (%s): there q(z | x) is nearly the prior whatever the "
+                    "image, and says next to nothing of it. If it stays so, try a KL warm-up (`objective.warmup_epochs`), free bits "
                     "(`objective=free-bits`), a smaller weight of the KL, or a weaker decoder",
                     epoch + 1,
                     idle,
                     len(part),
                     name,
-                    self.threshold,
+                    less,
                     told,
                 )
             elif name in self.collapsed and nearly_idle < _MOST * len(part):
                 self.collapsed.remove(name)
                 used = f"{len(part) - idle} of the {len(part)} latent dimensions of {name}"
                 _log.warning("epoch %d: %s carry %g nats or more again (%s)", epoch + 1, used, self.threshold, told)
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        """Say it again, if it has stayed so."""
+        if self.collapsed:
+            _log.warning(
+                "at the end the latents of %s are still collapsed: most of their dimensions carry nothing",
+                " and ".join(sorted(self.collapsed)),
+            )
 
     def _measured(self) -> tuple[tf.Tensor, ...]:
         """Return mean and standard deviation of q(z | x), [N, D], and log q - log p averaged over draws, one [N, d] per layer."""

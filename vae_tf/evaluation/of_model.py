@@ -17,7 +17,10 @@ from vae_tf.evaluation.result import EffectiveSamples, Evaluation
 from vae_tf.latents import active_units, kl_of_latents, posterior_moments
 from vae_tf.model import VAE
 
-__all__ = ["evaluate", "evaluate_each"]
+__all__ = ["ANNEALED", "evaluate", "evaluate_each"]
+
+#: the topics of annealed importance sampling in `Evaluation.further`
+ANNEALED = ("log p(x) of test images by annealed importance sampling", "log p(x) of images that the model made")
 
 _SAMPLING, _PLAIN = "importance sampling", "plain Monte Carlo"
 #: temperatures of annealed importance sampling, from the prior, as a check of the encoder, and from the posterior, for a close bracket
@@ -104,11 +107,14 @@ def evaluate_each(
         },
         curves={name: _curve(w, name) for name, w in ((_SAMPLING, posterior), (_PLAIN, prior))},
     )
+    difference = Estimate.over(prior.log_likelihood - posterior.log_likelihood[: len(first)], "paired by image")
+    found = replace(found, further={"what the encoder is worth": {f"{_PLAIN} less {_SAMPLING}": difference}})
     found = _with_information(found, vae, x, label, seed, verbose)
     found = _without_dead_units(found, vae, x, label, active, posterior.log_likelihood, verbose)
     if annealed_images:
         count = min(annealed_images, len(x))
         found = _with_annealed(found, vae, x[:count], None if label is None else label[:count], posterior.log_likelihood[:count], verbose)
+    found = replace(found, notes=(*found.notes, *_higher(found)))
     each = PerImage(posterior.log_likelihood, posterior.elbo, posterior.effective_samples, PerImage.fingerprint(x))
     return found, each
 
@@ -168,17 +174,25 @@ def _with_annealed(
     tests = {
         "annealed": chains.estimate,
         _SAMPLING: Estimate.over(log_likelihood, found.log_likelihood.method),
-        "annealed less importance sampling": Estimate.over(chains.log_likelihood - log_likelihood, "paired by image"),
+        f"annealed importance sampling less {_SAMPLING}": Estimate.over(chains.log_likelihood - log_likelihood, "paired by image"),
     }
     simulated = {
         "lower bound": made.lower.estimate,
         "upper bound": made.upper.estimate,
         "upper less lower bound": made.gap,
         _SAMPLING: Estimate.over(sampled, found.log_likelihood.method),
-        "upper bound less importance sampling": Estimate.over(made.upper.log_likelihood - sampled, "paired by image"),
+        f"{_SAMPLING} below the upper bound": Estimate.over(made.upper.log_likelihood - sampled, "paired by image"),
     }
-    topics = {"log p(x) of test images by annealed importance sampling": tests, "log p(x) of images that the model made": simulated}
-    return replace(found, further=found.further | topics)
+    return replace(found, further=found.further | dict(zip(ANNEALED, (tests, simulated))))
+
+
+def _higher(found: Evaluation) -> list[str]:
+    return [
+        f"{name} found {one.value:.{one.digits}f} +- {one.standard_error:.{one.digits}f} nats more than {_SAMPLING} on the same "
+        f"{one.images} images; both lie below log p(x) on average, so it is that much higher, at least: the posterior misses some of where "
+        "these images are explained"
+        for name, one in found.higher.items()
+    ]
 
 
 def _check_label(vae: VAE, x: np.ndarray, label: np.ndarray | None) -> None:

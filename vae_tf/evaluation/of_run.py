@@ -6,9 +6,10 @@ import numpy as np
 
 from vae_tf import data
 from vae_tf.data import Images
+from vae_tf.errors import RunError
 from vae_tf.evaluation.features import classifier
 from vae_tf.evaluation.latent_accuracy import latent_accuracy
-from vae_tf.evaluation.of_model import evaluate_each
+from vae_tf.evaluation.of_model import ANNEALED, evaluate_each
 from vae_tf.evaluation.result import Evaluation
 from vae_tf.evaluation.sample_quality import draw_samples, sample_quality
 from vae_tf.run import EVALUATION, PER_IMAGE, Run
@@ -30,6 +31,8 @@ def evaluate_run(
 ) -> Evaluation:
     """Estimate everything, and write `evaluation.json` and `evaluation.npz` into the run folder.
 
+    What annealed importance sampling said in an earlier evaluation of the run is kept, unless it is done again.
+
     Args:
         run: a complete run.
         images: its images.
@@ -50,6 +53,7 @@ def evaluate_run(
     )
     found = _with_quality(found, run, images, x, label, seed, verbose)
     found = _with_latent_accuracy(found, run, images, x, seed)
+    found = found if annealed_images else _with_kept(found, run)
     each.write(run.folder / PER_IMAGE)
     found.write(run.folder / EVALUATION)
     return found
@@ -81,3 +85,13 @@ def _with_latent_accuracy(found: Evaluation, run: Run, images: Images, x: np.nda
     if isinstance(told, str):
         return replace(found, notes=(*found.notes, f"the accuracy of latents as features was not measured: {told}"))
     return replace(found, further=found.further | {"classes found by latents": vars(told)})
+
+
+def _with_kept(found: Evaluation, run: Run) -> Evaluation:
+    try:
+        before = Evaluation.read(run.folder / EVALUATION)
+    except RunError:
+        return found
+    kept = {topic: before.further[topic] for topic in ANNEALED if topic in before.further}
+    notes = ("annealed importance sampling is from an earlier evaluation of this run",) if kept else ()
+    return replace(found, further=found.further | kept, notes=(*found.notes, *notes))

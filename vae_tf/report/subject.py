@@ -87,8 +87,7 @@ class Subject:
     @cached_property
     def x(self) -> np.ndarray:
         """The test images as the model sees them, [N, H, W, C] float32."""
-        binarize = self.run.config.data.binarize
-        return data.fixed_images(self.images.test, self.images.levels, seed=self.run.config.seed, binarize=binarize)
+        return data.test_images(self.images, self.run.config.data.binarize)
 
     @property
     def y(self) -> np.ndarray | None:
