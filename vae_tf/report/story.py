@@ -16,6 +16,7 @@ _EXAMPLE = (0.1, 0.5)  # the z of a plane that is always among those shown
 _SHOWN, _DRAWS = 3, 5
 _MANY, _POSTERIOR = 5000, 500  # z ~ p(z), and z ~ q(z | x), for one image
 _NEAR = 10.0  # nats
+_SURE = 2  # standard errors
 
 
 def story(subject: Subject) -> Chapter:
@@ -54,6 +55,7 @@ def _one_pass(subject: Subject) -> Picture:
     else:
         sigma = f"a standard deviation, {spread.max():.2g} for every value"
     binomial = scale_of(px) is None and np.allclose(spread**2, mean * (1 - mean), atol=1e-4)
+    alike = "" if subject.used.active.any() else " No latent dimension is active: all z give nearly this same distribution of images."
     fixed = " There is no sigma to choose: the variance of a pixel is p (1 - p), which its mean p fixes." if binomial else ""
     source = f"{'The first is z = (0.1, 0.5), the others are' if z.shape[1] == 2 else 'Each is'} drawn from the prior."
     return Picture(
@@ -61,7 +63,7 @@ def _one_pass(subject: Subject) -> Picture:
         f"Where is the randomness in p(x | {subject.z})?",
         f"{source} f(z) is one pass through the decoder, without any chance: it gives p(x | {subject.z}), here its mean and {sigma}. "
         "All chance that is left is in the likelihood, for each value by itself: two draws of one z differ, by "
-        f"{grain:.2f} (root mean square), in grain only; the means of two z, by {shape:.2f}, in what is shown.{fixed}",
+        f"{grain:.2f} (root mean square), in grain only; the means of two z, by {shape:.2f}, in what is shown.{alike}{fixed}",
         f"{len(z)} rows, one for each z: the mean, then {_DRAWS} draws that scatter around it.",
         "svg+xml",
         plots.svg(plots.named_rows(_strips(np.concatenate(columns, 1)), names, headings)),
@@ -79,12 +81,21 @@ def _one_z_for_all(subject: Subject) -> Picture:
     near = int((under > own - _NEAR).sum())
     name = names[0].split("\n")[0]
     hit = "none comes" if near == 0 else f"{near} come{'s' if near == 1 else ''}"
+    if not subject.used.active.any():
+        verdict = (
+            "no latent dimension is active, so all z give nearly the same distribution of images, and any z explains an image about as "
+            "well as any other"
+        )
+    elif near > len(rows) / 2:
+        verdict = "for most images this z does nearly as well as their own"
+    else:
+        verdict = "each image needs its own z"
     return Picture(
         "One z does not explain the data",
         "Could one z be enough?",
         f"log p(x | {subject.z}) of {len(rows)} test images, all under {name}, beside {subject.evidence} of each, by importance sampling. "
         f"Under this z half of the images lie below {np.median(under):,.0f} nats, and of all {hit} within {_NEAR:g} nats of its own "
-        f"{subject.evidence}, whose average is {own.mean():,.1f}: each image needs its own z.",
+        f"{subject.evidence}, whose average is {own.mean():,.1f}: {verdict}.",
         f"Two histograms. Under one z the middle half of images is between {np.quantile(under, 0.25):,.0f} and "
         f"{np.quantile(under, 0.75):,.0f} nats; their {subject.evidence} between {np.quantile(own, 0.25):,.0f} and "
         f"{np.quantile(own, 0.75):,.0f}.",
@@ -106,18 +117,19 @@ def _all_z_for_one(subject: Subject) -> Picture:
     z = subject.vae.encode(tf.constant(x), label).sample(_POSTERIOR, seed=tf.constant([subject.seed, 12])).numpy()[:, 0]
     posterior = subject.log_likelihoods(z, x, None if label is None else np.repeat(label, _POSTERIOR, 0))
     hits, there = int((prior > evidence - _NEAR).sum()), float((posterior > evidence - _NEAR).mean())
-    share = (
-        f"{hits:,} of {_MANY:,} ({hits / _MANY:.2%}) come within {_NEAR:g} nats of {subject.evidence} = {evidence:,.1f}: one has to draw "
-        f"about {_MANY / hits:,.0f} to meet one that matters"
-        if hits
-        else f"none of {_MANY:,} comes within {_NEAR:g} nats of {subject.evidence} = {evidence:,.1f}; the best misses it by "
-        f"{evidence - prior.max():,.0f}"
-    )
+    share = f"{hits:,} of {_MANY:,} ({hits / _MANY:.2%}) come within {_NEAR:g} nats of {subject.evidence} = {evidence:,.1f}"
+    if not hits:
+        share = (
+            f"none of {_MANY:,} comes within {_NEAR:g} nats of {subject.evidence} = {evidence:,.1f}; the best misses it by "
+            f"{evidence - prior.max():,.0f}"
+        )
+    elif hits < _MANY / 2:
+        share += f": one has to draw about {_MANY / hits:,.0f} to meet one that matters"
     return Picture(
         "One image, many z",
         "Why not just draw z from the prior and average?",
         f"log p(x | {subject.z}) of one test image. Of z from the prior {share}. Draws from {subject.posterior} come that near in "
-        f"{there:.0%} of cases: the encoder knows where to look.",
+        f"{there:.0%} of cases: {_bought(subject, hits / _MANY, there, prior)}.",
         f"Two histograms: z from the prior, half of them below {np.median(prior):,.0f} nats, and z from the posterior, half of them above "
         f"{np.median(posterior):,.0f}.",
         "svg+xml",
@@ -131,3 +143,16 @@ def _all_z_for_one(subject: Subject) -> Picture:
             )
         ),
     )
+
+
+def _bought(subject: Subject, by_chance: float, there: float, under_prior: np.ndarray) -> str:
+    """What the encoder buys, where a share `by_chance` of z from the prior comes near, and a share `there` of those from the posterior."""
+    if not subject.used.active.any():
+        return (
+            "no latent dimension is active, the posterior is nearly the prior, and the encoder buys next to nothing: by which z the "
+            f"{under_prior.std():.1f} nats come that log p(x | {subject.z}) still differs by (standard deviation over z), it cannot tell"
+        )
+    chance = np.sqrt(by_chance * (1 - by_chance) / _MANY + there * (1 - there) / _POSTERIOR)
+    if there - by_chance <= _SURE * chance:
+        return "for this image the encoder does no better than chance"
+    return "the encoder knows where to look" if there > 0.5 else "the encoder looks in a better place than chance, but misses often"

@@ -19,6 +19,8 @@ __all__ = ["training_and_generation"]
 
 _ELLIPSES, _DRAWS = 200, 200  # test images, and draws of the posterior of each
 _PSEUDO_INPUTS, _PSEUDO_COLUMNS = 60, 12
+_PRIOR = 5000  # draws from the prior whose width stands for that of the prior
+_TOLERATED, _SURE = 0.1, 3  # differences of width that go without a word: a share, and standard errors
 
 
 def training_and_generation(subject: Subject) -> Chapter:
@@ -41,12 +43,18 @@ def training_and_generation(subject: Subject) -> Chapter:
 def _kl(subject: Subject) -> Picture:
     (parts, active, count), layers = subject.used, subject.layers
     kl = parts.per_dimension
-    rest = "" if active.all() else "; those of the others hardly do, whatever their KL"
+    found = f"Active are {active.sum()} of {len(kl)}: their posterior mean varies over images with a variance above 0.01"
+    if not active.any():
+        found = (
+            f"None of {len(kl)} is active: no posterior mean varies over images with a variance above 0.01, so latents tell next to "
+            "nothing about an image"
+        )
+    elif not active.all():
+        found += "; those of the others hardly do, whatever their KL"
     return Picture(
         "What each latent dimension carries",
         "How many latent dimensions does the model use?",
-        f"KL between posterior and prior by latent dimension, averaged over {count:,} test images. Active are {active.sum()} of {len(kl)}: "
-        f"their posterior mean varies over images with a variance above 0.01{rest}.{_kl_notes(parts, layers)}",
+        f"KL between posterior and prior by latent dimension, averaged over {count:,} test images. {found}.{_kl_notes(parts, layers)}",
         f"Bars in falling order{' in each layer' if layers else ''}, from {kl.max():.2f} to {kl.min():.2f} nats; {active.sum()} of "
         f"{len(kl)} are marked as active.",
         "svg+xml",
@@ -94,7 +102,7 @@ def _ellipses(subject: Subject, looked: Callable[[], Looked]) -> Picture:
         "Where does training decode from, and where does generation?",
         f"Ellipses of two standard deviations around the posterior means of {len(rows)} test images{named}. {under}. Half of the "
         f"posteriors cover less than {np.median(area):.1%} of the area of the prior, {together}.",
-        f"{len(rows)} ellipses in the plane, small beside the prior.",
+        f"{len(rows)} ellipses in the plane; half of them cover less than {np.median(area):.1%} of the area of the prior.",
         "svg+xml",
         plots.svg(plots.posteriors(means, covariances, classes[rows] if coloured and classes is not None else None, subject.names, ground)),
     )
@@ -102,28 +110,31 @@ def _ellipses(subject: Subject, looked: Callable[[], Looked]) -> Picture:
 
 def _spreads(subject: Subject) -> Picture:
     z, again = subject.encoded
-    prior = subject.prior(len(z), subject.label(subject.encoded_rows), stream=31).std(0)
+    prior = subject.prior(_PRIOR, subject.label(np.resize(subject.encoded_rows, _PRIOR)), stream=31).std(0)
     deviation, within = z.std(0), np.sqrt(np.mean((z - again) ** 2, 0) / 2)
-    ratio = deviation / prior
-    verdict = "" if ratio.min() > 0.9 and ratio.max() < 1.1 else ": " + "; ".join(_mismatch(ratio))
+    ratio, one = deviation / prior, within / prior
+    scatter = 1 / sqrt(2 * len(z))
+    verdict = "".join(f"; {words}" for words in _mismatch(ratio, max(_TOLERATED, _SURE * scatter)))
+    telling = f"the most telling one has {one.min():.2f}" if subject.used.active.any() else "here that is so of all of them, but for chance"
     return Picture(
         "Width of the posteriors",
         "Does the aggregated posterior fill the prior?",
         f"By latent dimension, in standard deviations of the prior: how wide the posteriors of {len(z):,} test images are together, and "
-        f"how wide one of them is. Together they are {ratio.min():.2f} to {ratio.max():.2f} as wide as the prior{verdict}. A dimension "
-        "whose single posterior is as wide as the prior says nothing about the image; the most telling one has "
-        f"{(within / prior).min():.2f}.",
-        f"Two rows of points by latent dimension: all posteriors together near 1, one posterior between {(within / prior).min():.2f} and "
-        f"{(within / prior).max():.2f}.",
+        f"how wide one of them is. Together they are {ratio.min():.2f} to {ratio.max():.2f} times as wide as the prior (each ± "
+        f"{scatter:.2f}, by the number of images){verdict}. A dimension whose single posterior is as wide as the prior says nothing "
+        f"about the image; {telling}.",
+        f"Two rows of points by latent dimension: all posteriors together between {ratio.min():.2f} and {ratio.max():.2f} times as wide as "
+        f"the prior, one posterior between {one.min():.2f} and {one.max():.2f}.",
         "svg+xml",
         plots.svg(plots.spreads(deviation, within, prior, subject.layers)),
     )
 
 
-def _mismatch(ratio: np.ndarray) -> Iterator[str]:
-    if ratio.min() <= 0.9:
+def _mismatch(ratio: np.ndarray, tolerated: float) -> Iterator[str]:
+    """What a ratio of widths means where it is farther from 1 than `tolerated`."""
+    if ratio.min() <= 1 - tolerated:
         yield "where it is less, the prior reaches beyond the images"
-    if ratio.max() >= 1.1:
+    if ratio.max() >= 1 + tolerated:
         yield "where it is more, images lie beyond the prior, and samples like them are rare"
 
 
@@ -137,11 +148,12 @@ def _radius(subject: Subject) -> Picture:
     shell = (
         f" In {dimensions} dimensions lengths crowd around √{dimensions} = {sqrt(dimensions):.1f}, far from 0." if dimensions > 4 else ""
     )
-    verdict = (
-        "The two agree, for the KL of training pulls them together: that is why decoding noise works."
-        if abs(length - other) < spread / 4
-        else f"Images lie {'farther out' if other > length else 'nearer'} than the noise that generation starts from."
-    )
+    if abs(length - other) >= spread / 4:
+        verdict = f"Images lie {'farther out' if other > length else 'nearer'} than the noise that generation starts from."
+    elif subject.used.active.any():
+        verdict = "The two agree, for the KL of training pulls them together: that is why decoding noise works."
+    else:
+        verdict = "The two agree, for the posterior of every image is nearly the prior itself."
     return Picture(
         "Distance from the centre",
         "Are images as far out as the noise that generation starts from?",
