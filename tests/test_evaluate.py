@@ -92,6 +92,18 @@ def test_plain_monte_carlo_is_hopeless_where_the_encoder_needs_one_sample(linear
     assert error["prior"] > 1000 * error["posterior"]
 
 
+@pytest.mark.parametrize(("shift", "beaten"), [(8.0, True), (0.0, False)])
+def test_an_encoder_that_looks_in_the_wrong_place_is_beaten_by_the_prior_and_the_table_says_so(shift, beaten):
+    oracle = LinearGaussian(0.08 * LinearGaussian.orthogonal(6, 2).weights, np.full(6, 0.5, np.float32), 0.04)
+    x = oracle.sample(50)
+    found = evaluate(oracle.vae(widen=0.5, shift=shift), x.reshape(-1, 6, 1, 1), samples=500, annealed_images=0, verbose=False)
+    assert set(found.higher) == ({"plain Monte Carlo"} if beaten else set())
+    assert any("plain Monte Carlo found" in note and "at least" in note for note in found.notes) == beaten
+    if beaten:
+        more = found.higher["plain Monte Carlo"]
+        assert more.value == pytest.approx(oracle.evidence(x).mean() - found.log_likelihood.value, abs=0.3)
+
+
 def test_more_samples_raise_the_estimate(linear, x):
     values = [log_weights(crude(linear), x, samples=s).log_likelihood.mean() for s in (1, 10, 100, 1000)]
     assert values == sorted(values)

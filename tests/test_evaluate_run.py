@@ -8,6 +8,7 @@ import pytest
 from vae_tf.cli import main
 from vae_tf.config import Config
 from vae_tf.evaluation import Evaluation, PerImage
+from vae_tf.evaluation.of_model import ANNEALED
 from vae_tf.evaluation.of_run import evaluate_run
 from vae_tf.train import train
 
@@ -36,12 +37,14 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def evaluation(run):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vae_tf.evaluation.of_model._TEMPERATURES", 20)
+        patch.setattr("vae_tf.evaluation.of_model._FAR", 20)
+        patch.setattr("vae_tf.evaluation.of_model._NEAR", 10)
         return evaluate_run(run, run.images(), annealed_images=2, **ODDS)
 
 
 def test_everything_that_can_be_known_is_there(evaluation):
     assert set(evaluation.further) == {
+        "what the encoder is worth",
         "information in the latents",
         "log p(x) of test images by annealed importance sampling",
         "log p(x) of images that the model made",
@@ -86,6 +89,12 @@ def test_the_command_prints_the_table_and_evaluating_again_gives_the_same_number
     found = Evaluation.read(run.folder / "evaluation.json")
     for topic in ("information in the latents", "samples against test images", "classes found by latents"):
         assert found.further[topic] == evaluation.further[topic]
+
+
+def test_annealed_importance_sampling_is_not_lost_by_an_evaluation_without_it(run, evaluation):
+    again = evaluate_run(run, run.images(), **ODDS)
+    assert {topic: again.further[topic] for topic in ANNEALED} == {topic: evaluation.further[topic] for topic in ANNEALED}
+    assert "annealed importance sampling is from an earlier evaluation of this run" in again.notes
 
 
 def test_what_can_not_be_measured_is_said(tmp_path):
