@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from vae_tf import plots
+from vae_tf.evaluation import Estimate
 
 ROWS = [
     {"epoch": e, "elbo": -9.0 / e, "val_elbo": -10.0 / e, "kl": 1.0, "val_kl": 1.0, "reconstruction": -8.0 / e, "val_reconstruction": -9.0}
@@ -186,10 +187,22 @@ def test_estimates_are_drawn_with_their_spread_and_the_bound():
     figure = plots.evidence_curves(np.zeros((1, 2, 2, 1)), np.array([-4.5]), counts, prior, posterior, "log p(x)")
     above, near = figure.axes[:2]
     assert [line.get_ydata()[0] for line in above.lines] == [-8, -4, -4.5]
-    assert len(near.lines) == 2, "from near, without plain Monte Carlo"
+    assert [line.get_ydata()[0] for line in near.lines] == [-8, -4, -4.5]
+    assert -6 < near.get_ylim()[0] < -4.5, "from near is where importance sampling is"
     assert above.lines[0].get_marker() != above.lines[1].get_marker()
     band = above.collections[0].get_paths()[0].vertices[:, 1]
     assert (band.min(), band.max()) == pytest.approx((-8 - 2**0.5, -5.0))
+
+
+@pytest.mark.parametrize(("plain", "drawn", "top"), [(-90.0, 1, -20), (-15.0, 2, -15), (None, 1, -20)])
+def test_plain_monte_carlo_is_drawn_beside_importance_sampling_unless_it_is_far_below(plain, drawn, top):
+    def curve(value):
+        return {count: Estimate(value + count, 0.5, 6, "nats", "") for count in (0, 1)}
+
+    axes = plots.settling(curve(-21.0), {} if plain is None else curve(plain - 1), "log p(x)").axes[0]
+    assert len(axes.get_legend().get_texts()) == len(axes.containers) == drawn
+    assert top + 0.5 < axes.get_ylim()[1] < top + 1.5
+    assert axes.get_ylim()[0] > -23
 
 
 def test_a_sheet_has_no_gaps():

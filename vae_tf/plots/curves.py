@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from vae_tf.evaluation.estimate import Estimate
 from vae_tf.plots.style import BLUE, GREY, INK, ORANGE, PURPLE, styled
 
 __all__ = ["evidence_curves", "learning_curves", "settling", "sigma_curves", "size_curve"]
@@ -44,7 +45,9 @@ def learning_curves(rows: Sequence[Mapping[str, float]]) -> Figure:
 def evidence_curves(
     images: np.ndarray, elbo: np.ndarray, counts: Sequence[int], prior: np.ndarray, posterior: np.ndarray, evidence: str
 ) -> Figure:
-    """Draw what plain Monte Carlo and importance sampling say of some images, by the number of samples; below, the latter from near.
+    """Draw what plain Monte Carlo and importance sampling say of some images, by the number of samples; below, from near.
+
+    From near is where importance sampling is, and plain Monte Carlo at its largest number of samples if that is higher.
 
     Args:
         images: [N, H, W, C].
@@ -57,14 +60,15 @@ def evidence_curves(
     figure = Figure(figsize=(8.6, 5.6), layout="constrained")
     grid = figure.subplots(2, len(images), squeeze=False, sharex=True)
     for column, (image, bound) in enumerate(zip(images, elbo)):
-        for row, axes in enumerate(grid[:, column]):
-            if row == 0:
-                _spread(axes, counts, prior[..., column], ORANGE, "s", "--", "plain Monte Carlo, z ~ prior")
+        for axes in grid[:, column]:
+            _spread(axes, counts, prior[..., column], ORANGE, "s", "--", "plain Monte Carlo, z ~ prior")
             _spread(axes, counts, posterior[..., column], BLUE, "o", "-", "importance sampling, z ~ posterior")
             axes.axhline(bound, color=INK, linestyle=":", linewidth=1.4, label="ELBO")
             axes.set_xscale("log")
             axes.xaxis.set_minor_locator(NullLocator())
             axes.grid()
+        seen = np.append(posterior[..., column], bound)
+        _focus(grid[1, column], seen, seen, prior[-1, :, column].mean())
         inset = grid[0, column].inset_axes((0.72, 0.04, 0.26, 0.4))
         inset.imshow(np.clip(np.broadcast_to(image, (*image.shape[:2], 3)), 0, 1), interpolation="none")
         inset.set(xticks=[], yticks=[])
@@ -76,24 +80,29 @@ def evidence_curves(
 
 
 @styled
-def settling(counts: Sequence[int], values: Sequence[float], errors: Sequence[float], evidence: str) -> Figure:
-    """Draw an average over images against the number of samples of each, with standard errors.
+def settling(sampling: Mapping[int, Estimate], plain: Mapping[int, Estimate], evidence: str) -> Figure:
+    """Draw averages over images against the number of samples of each, with standard errors, from near.
 
     Args:
-        counts: the numbers of samples.
-        values: the averages, nats.
-        errors: their standard errors.
+        sampling: number of samples -> by importance sampling, nats.
+        plain: number of samples -> by plain Monte Carlo, of which is shown what is not far below; empty if there is none.
         evidence: the name of what is estimated.
     """
     figure = Figure(figsize=(8.6, 2.8), layout="constrained")
     axes = figure.subplots()
-    axes.errorbar(counts, values, errors, color=BLUE, marker="o", capsize=3)
+    low, high = (np.array([one.value + side * one.standard_error for one in sampling.values()]) for side in (-1, 1))
+    top = max((one.value + one.standard_error for one in plain.values()), default=low.min())
+    if top > low.min():
+        _with_errors(axes, plain, ORANGE, "s--", "plain Monte Carlo")
+    _with_errors(axes, sampling, BLUE, "o-", "importance sampling")
+    _focus(axes, low, high, top)
     axes.set_xscale("log")
-    axes.set_xticks(counts, [f"{count:,}" for count in counts])
+    axes.set_xticks(list(sampling), [f"{count:,}" for count in sampling])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("samples per image")
     axes.set_ylabel(f"{evidence}, nats")
     axes.grid()
+    axes.legend(loc="lower right")
     return figure
 
 
@@ -166,3 +175,15 @@ def _spread(axes: Axes, counts: Sequence[int], values: np.ndarray, colour: str, 
     mean, deviation = values.mean(1), values.std(1, ddof=1)
     axes.plot(counts, mean, color=colour, marker=marker, linestyle=line, markersize=4, label=name)
     axes.fill_between(counts, mean - deviation, mean + deviation, color=colour, alpha=0.25, linewidth=0)
+
+
+def _with_errors(axes: Axes, curve: Mapping[int, Estimate], colour: str, style: str, name: str) -> None:
+    errors = [one.standard_error for one in curve.values()]
+    axes.errorbar(list(curve), [one.value for one in curve.values()], errors, color=colour, fmt=style, capsize=3, label=name)
+
+
+def _focus(axes: Axes, low: np.ndarray, high: np.ndarray, other: float) -> None:
+    """Fit the vertical axis to what lies between `low` and `high`, and to `other` where it is not below that."""
+    least, most = low.min(), max(high.max(), other)
+    margin = 0.08 * (most - least) or 1.0
+    axes.set_ylim(least - margin, most + margin)
