@@ -179,7 +179,8 @@ def test_what_is_decoded_in_holes_is_shown_only_where_there_are_some(plane, monk
         monkeypatch.setitem(plane.__dict__, "encoded_rows", np.resize(plane.order, 2000))
         found = pictures(training_and_generation(plane))
         assert ("Decoded in holes, and not" in found) == shown
-        assert ("There are holes" in found["Holes of the aggregated posterior"].caption) == shown
+        assert ("Training images were not looked at" in found["Holes of the aggregated posterior"].caption) == shown
+        assert ("there are no holes" in found["Holes of the aggregated posterior"].caption) != shown
         assert ("the prior reaches beyond the images" in found["Width of the posteriors"].caption) == shown
 
 

@@ -1,4 +1,4 @@
-"""Holes of the aggregated posterior: where generation decodes what training never did."""
+"""Holes of the aggregated posterior: where generation decodes, and no test image is encoded."""
 
 from collections.abc import Callable
 from math import sqrt
@@ -72,12 +72,17 @@ def look(subject: Subject) -> Looked:
 def distances(looked: Callable[[], Looked]) -> Picture:
     """Show how far prior draws are from posteriors, and how far those are from each other."""
     found, z, _ = looked()
-    there = "There are holes: what is decoded there was never trained." if found.exist else "By this measure there are none."
+    there = (
+        "So the prior puts more draws than chance where none of these test images is encoded. Training images were not looked at: the "
+        "decoder may have met some of them there, or nothing, and what it makes there may look like no image."
+        if found.exist
+        else "By this measure there are no holes."
+    )
     return Picture(
         "Holes of the aggregated posterior",
-        "Does generation decode where no image was ever encoded?",
-        f"Distance to the nearest of {len(found.posterior):,} draws from the posteriors of other test images, in units of "
-        f"their spread. Of {len(z):,} draws from the prior {found.share:.1%} ± {found.error:.1%} are farther than {found.threshold:.2f}, "
+        "Does generation decode where no test image is encoded?",
+        f"Distance to the nearest of {len(found.posterior):,} draws from the posteriors of other test images, in units of their "
+        f"spread. Of {len(z):,} draws from the prior {found.share:.1%} ± {found.error:.1%} are farther than {found.threshold:.2f}, "
         f"which 99 % of posterior draws are not; without holes it would be 1 %. {there}",
         f"Two histograms of distances; {found.share:.1%} of the prior draws are beyond the line at {found.threshold:.2f}.",
         "svg+xml",

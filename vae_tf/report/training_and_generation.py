@@ -93,9 +93,9 @@ def _ellipses(subject: Subject, looked: Callable[[], Looked]) -> Picture:
         "The dotted circles are one and two standard deviations of the prior" if ground is None else "Grey points are draws of the prior"
     )
     together = (
-        f"but of draws from the prior {found.holes.share:.1%} fall between them, where the decoder was not trained"
+        f"but {found.holes.share:.1%} of draws from the prior fall farther from all of them than 99 % of posterior draws do"
         if found.holes.exist
-        else "but all together they cover what the prior covers, so that a draw from the prior lands where the decoder was trained"
+        else "but all together they cover what the prior covers, so that a draw from the prior lands where images are encoded"
     )
     return Picture(
         "Posteriors over the prior",
