@@ -79,7 +79,7 @@ def reproduce(name: str, row: dict[str, Any], runs: Path, places: dict[str, Path
     settings = preset(row["preset"]).override(row["set"]).to_dict()
     key = _digest([settings, row["samples"], row["annealed"]])
     result = RESULTS / f"{name}.json"
-    if result.exists() and json.loads(result.read_text())["key"] == key:
+    if _found(result).get("key") == key:
         click.echo(f"{name}: done before")
         return
     assignments = list(row["set"])
@@ -113,12 +113,20 @@ def reproduce(name: str, row: dict[str, Any], runs: Path, places: dict[str, Path
 
 def write_document(rows: dict[str, dict[str, Any]]) -> None:
     """Write `docs/results.md` of all results that are there."""
-    found = {name: json.loads(path.read_text()) for name in rows if (path := RESULTS / f"{name}.json").exists()}
+    found = {name: before for name in rows if (before := _found(RESULTS / f"{name}.json"))}
     environment = Environment(loader=FileSystemLoader(HERE), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"estimate": _estimate, "suggests": _suggests}
     text = environment.get_template("results.md.j2").render(rows=rows, found=found)
     with replacing(DOCUMENT) as temporary:
         temporary.write_text(text)
+
+
+def _found(result: Path) -> dict[str, Any]:
+    """Return what a row found before; nothing, if it is not there or damaged."""
+    try:
+        return json.loads(result.read_bytes())
+    except (OSError, ValueError):
+        return {}
 
 
 def _digest(value: Any) -> str:

@@ -65,6 +65,18 @@ def test_the_command_prints_the_table_and_writes_picture_and_numbers(runs, tmp_p
     assert written["entries"][1]["difference"]["value"] == pytest.approx(differences.mean())
 
 
+def test_numbers_of_a_comparison_replace_nothing_else(runs, capsys):
+    folders, _ = runs
+    before = (folders[0] / "evaluation.json").read_bytes()
+    with pytest.raises(SystemExit):
+        main(["compare", *map(str, folders), "--out", str(folders[0] / "evaluation.svg")])
+    assert "is there and is no comparison" in capsys.readouterr().err
+    assert (folders[0] / "evaluation.json").read_bytes() == before
+    assert not (folders[0] / "evaluation.svg").exists()
+    for _ in range(2):
+        main(["compare", *map(str, folders), "--out", str(folders[0] / "both.svg")], standalone_mode=False)
+
+
 def test_a_picture_can_be_a_png(runs, tmp_path):
     entries = compare(runs[0]).entries
     save_figure(tmp_path / "c.png", comparison(["a", "b"], [e.log_likelihood for e in entries], [e.difference for e in entries]))
@@ -84,6 +96,16 @@ def other_evaluation(folder):
     replace(values, log_likelihood=values.log_likelihood + 1).write(folder / "evaluation.npz")
 
 
+def a_plain_array(folder):
+    with (folder / "evaluation.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
+
+
+def probabilities(folder):
+    evaluation = Evaluation.read(folder / "evaluation.json")
+    replace(evaluation, bits_per_dimension=evaluation.elbo).write(folder / "evaluation.json")
+
+
 def pickled(folder):
     np.savez(folder / "evaluation.npz", log_likelihood=np.array([{}], object))
 
@@ -97,6 +119,8 @@ def pickled(folder):
         (damaged, "evaluation.npz` is damaged"),
         (pickled, "evaluation.npz` is damaged"),
         (other_images, "on other test images than .*first"),
+        (a_plain_array, "evaluation.npz` is damaged"),
+        (probabilities, "one gives probabilities of discrete values, the other a density"),
         (other_evaluation, "evaluation.npz` is not of the evaluation beside it"),
     ],
 )

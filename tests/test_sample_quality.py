@@ -55,6 +55,13 @@ def test_every_measure_is_what_its_definition_says():
         assert getattr(found, name).value == pytest.approx(value), name
 
 
+def test_images_that_repeat_are_their_own_neighbours():
+    once = normals(60, 64)
+    found = sample_quality(np.concatenate([once] * 6), once)
+    assert (found.precision.value, found.coverage.value) == (1.0, 1.0)
+    assert found.density.value == pytest.approx(6 / 5)
+
+
 def test_the_frechet_distance_of_normals_is_known():
     x, y = normals(3000, scale=[1, 2, 3]), normals(3000, loc=[1, 0, 2], scale=[2, 2, 1], seed=1)
     turn = np.linalg.qr(normals(3, seed=2))[0]  # which changes no distance
@@ -252,7 +259,7 @@ def test_a_damaged_cache_is_replaced_with_a_note(images, tmp_path, damage, reaso
     (path,) = tmp_path.iterdir()
     damage(path)
     again = classifier(images, "none", cache=tmp_path)
-    assert again.note.startswith(f"the classifier in {path} was damaged (")
+    assert again.note.startswith(f"the classifier in its cache, {path.name}, was damaged (")
     assert reason in again.note
     assert again.weights == first.weights
     assert classifier(images, "none", cache=tmp_path).note is None
@@ -262,7 +269,8 @@ def test_a_cache_that_can_not_be_written_is_no_obstacle(images, tmp_path):
     (tmp_path / "file").write_text("")
     found = classifier(images, "none", cache=tmp_path / "file" / "folder")
     assert found.accuracy.value > 0.9
-    assert "could not be kept in" in found.note
+    assert "could not be kept in its cache (" in found.note
+    assert str(tmp_path) not in found.note
 
 
 def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):

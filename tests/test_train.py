@@ -173,11 +173,19 @@ def truncate(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def spoil(folder):
+    """A rectifier would make 0 of NaN, and the numbers of the model would look like numbers."""
+    vae = load(folder).vae
+    vae.decoder.weights[0].assign(np.nan * vae.decoder.weights[0])
+    vae.save_weights(folder / "model.weights.h5")
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         (lambda folder: truncate(folder / "model.weights.h5"), "model.weights.h5` is damaged or of another model"),
         (lambda folder: (folder / "model.weights.h5").write_text("weights"), "model.weights.h5` is damaged or of another model"),
+        (spoil, "model.weights.h5` holds weights that are no finite numbers"),
         (lambda folder: truncate(folder / "data.json"), "data.json` is missing or damaged"),
         (lambda folder: (folder / "data.json").unlink(), "data.json` is missing or damaged"),
         (lambda folder: (folder / "config.yaml").unlink(), "is no run folder: config.yaml is missing"),

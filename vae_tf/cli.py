@@ -52,6 +52,12 @@ def _sizes(context: click.Context, parameter: click.Parameter, value: str | None
     return sizes
 
 
+def _annealed(context: click.Context, parameter: click.Parameter, value: int) -> int:
+    if value == 1:
+        raise click.BadParameter("must be 0 for none, or at least 2, for one image has no standard error; got 1.")
+    return value
+
+
 @click.group(cls=_OneLine, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Train variational autoencoders, know their likelihood, look at them."""
@@ -81,6 +87,7 @@ def train(preset: str, folder: Path, assignments: tuple[str, ...], resume: bool,
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 2), help="Seed of the noise.")
 @click.option(
     "--annealed",
+    callback=_annealed,
     default=0,
     show_default=True,
     type=click.IntRange(min=0),
@@ -115,9 +122,12 @@ def compare(run_folders: tuple[Path, ...], out: Path) -> None:
     found = compare.compare(run_folders)
     click.echo(found.table())
     names, values, differences = zip(*((entry.run, entry.log_likelihood, entry.difference) for entry in found.entries))
+    beside = out.with_suffix(".json")
+    if beside.exists() and not compare.is_comparison(beside):
+        raise ConfigError(f"`--out` must be another file: {out} would put its numbers in {beside}, which is there and is no comparison.")
     save_figure(out, comparison(names, values, differences))
-    found.write(out.with_suffix(".json"))
-    click.echo(f"wrote {out} and {out.with_suffix('.json')}.")
+    found.write(beside)
+    click.echo(f"wrote {out} and {beside}.")
 
 
 @main.command()

@@ -200,4 +200,6 @@ def load(folder: str | Path) -> Run:
     except (OSError, ValueError, KeyError, RuntimeError, IndexError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise RunError(f"`{folder / WEIGHTS}` is damaged or of another model ({reason}); restore it or train again.") from None
+    if not all(np.isfinite(weight.numpy()).all() for weight in vae.weights):
+        raise RunError(f"`{folder / WEIGHTS}` holds weights that are no finite numbers; restore it or train again.")
     return Run(folder, config, summary, vae)

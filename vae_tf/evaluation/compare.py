@@ -17,7 +17,7 @@ from vae_tf.evaluation.result import Evaluation
 from vae_tf.files import replacing
 from vae_tf.run import EVALUATION, PER_IMAGE
 
-__all__ = ["Comparison", "Entry", "compare"]
+__all__ = ["Comparison", "Entry", "compare", "is_comparison"]
 
 
 @final
@@ -86,6 +86,15 @@ class Comparison:
             temporary.write_text(json.dumps(asdict(self), indent=1))
 
 
+def is_comparison(path: Path) -> bool:
+    """Return whether a file is what `Comparison.write` wrote."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and set(found) == {"entries"}
+
+
 def compare(folders: Sequence[str | Path]) -> Comparison:
     """Compare evaluated runs.
 
@@ -93,7 +102,8 @@ def compare(folders: Sequence[str | Path]) -> Comparison:
         folders: of at least 2 runs that were evaluated on the same test images.
 
     Raises:
-        RunError: there are fewer than 2, one is named twice, was not evaluated, is damaged, or saw other test images.
+        RunError: there are fewer than 2, one is named twice, was not evaluated, is damaged, or saw other test images,
+            or has a density where another has a probability.
     """
     if len(folders) < 2:
         raise RunError(f"`compare` needs at least 2 runs, got {len(folders)}.")
@@ -108,7 +118,12 @@ def compare(folders: Sequence[str | Path]) -> Comparison:
                 f"`{folder}` was evaluated on other test images than `{folders[0]}` (their SHA-256 differ): other "
                 "data, another binarization or another share held out; differences of log p(x) would mean nothing."
             )
-        if abs(per_image.log_likelihood.mean() - evaluation.log_likelihood.value) > 1e-6:
+        if (evaluation.bits_per_dimension is None) != (found[0][0].bits_per_dimension is None):
+            raise RunError(
+                f"`{folder}` and `{folders[0]}` do not compare: one gives probabilities of discrete values, the other a density of real "
+                "ones, whose unit is another. Compare likelihoods of one kind."
+            )
+        if not abs(per_image.log_likelihood.mean() - evaluation.log_likelihood.value) <= 1e-6:
             raise RunError(
                 f"`{Path(folder) / PER_IMAGE}` is not of the evaluation beside it; evaluate again: python -m vae_tf evaluate {folder}."
             )

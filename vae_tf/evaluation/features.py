@@ -114,7 +114,8 @@ def classifier(images: Images, binarize: str, *, cache: Path | None = None, verb
             with replacing(path) as temporary:
                 np.savez(temporary, allow_pickle=False, **variables)
         except OSError as error:
-            note = f"the classifier could not be kept in {path.parent} ({error.strerror or error}), and is trained again next time"
+            reason = error.strerror or type(error).__name__
+            note = f"the classifier could not be kept in its cache ({reason}; $VAE_TF_CACHE names another), and is trained again next time"
     logits = _by_batch(_logits, variables, test_images(images, binarize))
     accuracy = Estimate.over((logits.argmax(1) == images.test.y).astype(np.float64), "classifier of the features", "share")
     return Classifier(_NAME, _VERSION, data, _digest([variables[name] for name in sorted(variables)]), accuracy, note, variables)
@@ -209,7 +210,7 @@ def _read(path: Path, shapes: dict[str, tuple[int, ...]]) -> tuple[dict[str, np.
         reason = "weights of another shape, or not finite"
     except (OSError, ValueError, KeyError, EOFError, RuntimeError, BadZipFile) as error:
         reason = str(error).splitlines()[0]
-    return None, f"the classifier in {path} was damaged ({reason}), and was trained again"
+    return None, f"the classifier in its cache, {path.name}, was damaged ({reason}), and was trained again"
 
 
 def _sound(values: np.ndarray) -> bool:

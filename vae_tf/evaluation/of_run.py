@@ -16,6 +16,7 @@ from vae_tf.run import EVALUATION, PER_IMAGE, Run
 
 __all__ = ["evaluate_run"]
 
+# Training images are binarized with seed + 1 below: 0 is the seed of the test images, and equal noise would make equal images equal twice.
 _MOST_SAMPLES = 10_000  # drawn for the measures of quality; at most as many as there are test images
 
 
@@ -69,7 +70,7 @@ def _with_quality(
     levels, count = data.seen_levels(images, run.config.data), min(len(x), _MOST_SAMPLES)
     drawn = draw_samples(run.vae, count, label, levels=levels, seed=seed, verbose=verbose)
     rows = np.random.default_rng([seed, 8]).permutation(len(images.train))[:count]
-    training = data.fixed_images(images.train.take(np.sort(rows)), images.levels, seed=seed, binarize=run.config.data.binarize)
+    training = data.fixed_images(images.train.take(np.sort(rows)), images.levels, seed=seed + 1, binarize=run.config.data.binarize)
     real = described.features(x[np.sort(np.random.default_rng([seed, 9]).permutation(len(x))[:count])])
     topics = {
         "samples against test images": vars(sample_quality(real, described.features(drawn), seed=seed)),
@@ -80,7 +81,7 @@ def _with_quality(
 
 
 def _with_latent_accuracy(found: Evaluation, run: Run, images: Images, x: np.ndarray, seed: int) -> Evaluation:
-    training = data.fixed_images(images.train, images.levels, seed=seed, binarize=run.config.data.binarize)
+    training = data.fixed_images(images.train, images.levels, seed=seed + 1, binarize=run.config.data.binarize)
     told = latent_accuracy(run.vae, training, images.train.y, x, images.test.y, seed=seed)
     if isinstance(told, str):
         return replace(found, notes=(*found.notes, f"the accuracy of latents as features was not measured: {told}"))

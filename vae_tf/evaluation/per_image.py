@@ -56,7 +56,7 @@ class PerImage:
                 values, images = {name: file[name].astype(np.float64) for name in _VALUES}, str(file["images"])
         except FileNotFoundError:
             raise RunError(f"`{path}` is missing: what was found for each image; {remedy}.") from None
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        except (OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, BadZipFile) as error:
             raise RunError(f"`{path}` is damaged ({(str(error).splitlines() or ['empty'])[0]}); {remedy}.") from None
         if len({value.shape for value in values.values()}) > 1 or values["elbo"].ndim != 1 or len(values["elbo"]) < 2:
             raise RunError(f"`{path}` is damaged (its values are not one for each image); {remedy}.")

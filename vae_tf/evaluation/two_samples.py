@@ -20,6 +20,7 @@ __all__ = ["GROUPS", "HALVES", "LEAST", "Measured", "frechet", "kernel", "neighb
 
 GROUPS, HALVES = 20, 20  # HALVES: ten pairs of a half and the rest
 LEAST = 2 * GROUPS  # points of a sample: two in a group, and a half with the neighbours that are asked for
+_ROUNDING = 1e-12  # of squared distances, by the largest square: a point that repeats is its own neighbour
 _CELLS = 2_000_000  # of a matrix of distances at once
 
 
@@ -105,9 +106,9 @@ def _neighbours(x: np.ndarray, y: np.ndarray, reach: int, density_reach: int) ->
 
 
 def _reach(points: np.ndarray, ks: tuple[int, ...]) -> np.ndarray:
-    """Return the squared distance of each point to its k-th nearest other one, for each k, [K, N]."""
+    """Return the squared distance of each point to its k-th nearest other one, for each k, [K, N], and no less for rounding."""
     distance, _ = NearestNeighbors(n_neighbors=max(ks), algorithm="brute").fit(points).kneighbors()
-    return np.square(distance[:, [k - 1 for k in ks]]).T
+    return np.square(distance[:, [k - 1 for k in ks]]).T + _ROUNDING * np.square(points).sum(1).max()
 
 
 def _distances(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:

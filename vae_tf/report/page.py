@@ -56,6 +56,8 @@ def write_report(run: Run, images: Images, path: str | Path | None = None, seed:
         RunError: `evaluation.json` is damaged, or `history.csv` is missing or damaged; nothing is written.
     """
     evaluation = Evaluation.read(run.folder / EVALUATION) if (run.folder / EVALUATION).exists() else None
+    if evaluation is not None and len(evaluation.kl_per_dimension) != run.vae.prior.latent_dim:
+        raise RunError(f"`{run.folder / EVALUATION}` is not of this model; evaluate again: python -m vae_tf evaluate {run.folder}.")
     rows = History(run.folder / HISTORY).rows
     if not rows:
         raise RunError(f"`{run.folder / HISTORY}` is missing or empty; restore it or train again.")

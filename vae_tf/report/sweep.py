@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from vae_tf import plots
 from vae_tf.config import Config
-from vae_tf.errors import ConfigError, InterruptedRun
+from vae_tf.errors import ConfigError, InterruptedRun, RunError
 from vae_tf.evaluation import Estimate, log_weights
 from vae_tf.generator import noise
 from vae_tf.report.picture import Chapter, Picture
@@ -45,6 +45,7 @@ def train_sweep(run: Run, sizes: Sequence[int], data_dir: str | None = None, ver
     Raises:
         ConfigError: `sizes` is empty or holds a number below 1, or the model has more than one layer of latents.
         InterruptedRun: the user pressed Ctrl-C.
+        RunError: the folder of an earlier sweep is damaged.
     """
     if len(run.config.model.latent_dims) > 1:
         raise ConfigError(
@@ -59,10 +60,13 @@ def train_sweep(run: Run, sizes: Sequence[int], data_dir: str | None = None, ver
         config = shortened(run.config, size, steps)
         if verbose:
             print(f"sweep: {size} latent dimensions, {config.training.epochs} epochs, {len(runs) + 1} of {len(set(sizes))}", flush=True)
+        folder = run.folder / SWEEP / f"latents-{size}"
         try:
-            runs.append(train(config, run.folder / SWEEP / f"latents-{size}", data_dir=data_dir, resume=True, verbose=verbose))
+            runs.append(train(config, folder, data_dir=data_dir, resume=True, verbose=verbose))
         except InterruptedRun:
             raise InterruptedRun("stopped by the user; what was complete is kept: the same command goes on from there.") from None
+        except RunError as error:
+            raise RunError(f"`{folder}` can not be used ({error}); remove it, and ask again.") from None
     return runs
 
 
@@ -72,8 +76,7 @@ def shortened(config: Config, latent_dim: int, steps_per_epoch: int) -> Config:
     share = epochs / config.training.epochs
     objective = {name: _shrink(name, value, share, steps_per_epoch) for name, value in config.objective.items()}
     return replace(
-        config,
-        model=replace(config.model, latent_dim=latent_dim),
+        config.override([f"model.latent_dim={latent_dim}"]),
         training=replace(config.training, epochs=epochs),
         objective=objective,
     )
@@ -81,7 +84,7 @@ def shortened(config: Config, latent_dim: int, steps_per_epoch: int) -> Config:
 
 def _shrink(name: str, value: Any, share: float, steps_per_epoch: int) -> Any:
     # Whole steps, rounded down, so that a schedule that ended with the training still does.
-    return floor(value * share * steps_per_epoch) / steps_per_epoch if name.endswith("_epochs") else value
+    return floor(float(value) * share * steps_per_epoch) / steps_per_epoch if name.endswith("_epochs") else value
 
 
 def sweep(subject: Subject, runs: Sequence[Run]) -> Chapter:

@@ -1,6 +1,6 @@
 """Diagnosis in words: what was seen, what it means, what to try; nothing where nothing is wrong."""
 
-from math import ceil
+from math import ceil, sqrt
 
 import numpy as np
 import tensorflow as tf
@@ -25,11 +25,12 @@ def diagnosis(subject: Subject) -> list[Finding]:
     steps_per_epoch = run.data.train // run.config.training.batch_size
     settled = ceil(run.vae.objective.settled_at / steps_per_epoch)
     corrupted = run.config.data.corruption is not None
+    error = float(np.std(subject.measured.elbo)) / sqrt(run.data.validation)
+    gaining = unfinished(rows[settled:])
     found = [
         collapsed(used.kl.per_dimension, used.active, subject.layers),
         late_warm_up(settled, len(rows)),
-        overfitting(rows[settled:], corrupted),
-        unfinished(rows[settled:]),
+        gaining or overfitting(rows[settled:], corrupted, error),
         missed({} if subject.evaluation is None else subject.evaluation.higher),
         unsettled([(samples, estimate.value) for samples, estimate in subject.curve.items()]),
         few_effective_samples(*subject.effective_samples),

@@ -10,6 +10,7 @@ from vae_tf.report.diagnosis.finding import Finding
 __all__ = ["few_effective_samples", "missed", "unsettled"]
 
 _RISE = 0.25  # nats per image that an estimate may still rise by ten times the samples
+_APART = 3  # times as many samples: a rise over fewer is mostly chance
 _EFFECTIVE = 5  # samples
 
 
@@ -19,9 +20,11 @@ def unsettled(curve: Sequence[tuple[int, float]]) -> Finding | None:
     Args:
         curve: (samples, nats per image), by rising number of samples.
     """
-    if len(curve) < 2:
+    many, after = curve[-1] if curve else (0, 0.0)
+    earlier = [point for point in curve if _APART * point[0] <= many]
+    if not earlier:
         return None
-    (few, before), (many, after) = curve[-2:]
+    few, before = earlier[-1]
     rise = (after - before) / np.log10(many / few)
     if rise <= _RISE:
         return None
@@ -40,7 +43,14 @@ def few_effective_samples(median: float, samples: int) -> Finding | None:
         median: over images, of the effective sample size.
         samples: of each image, of which that is.
     """
-    if median >= min(_EFFECTIVE, samples / 2):
+    if samples < 2 * _EFFECTIVE:
+        return Finding(
+            "Too few samples to tell",
+            f"log p(x) was estimated with {samples} posterior samples per image.",
+            "That is hardly more than the ELBO: log p(x) lies above it by an amount that nothing here can tell.",
+            "Evaluate with more: --samples 1000.",
+        )
+    if median >= _EFFECTIVE:
         return None
     return Finding(
         "Few effective samples",

@@ -14,12 +14,13 @@ _ERRORS = 3
 _LATE = 0.9  # of the training
 
 
-def overfitting(rows: Sequence[Mapping[str, float]], corrupted: bool = False) -> Finding | None:
+def overfitting(rows: Sequence[Mapping[str, float]], corrupted: bool = False, error: float = 0.0) -> Finding | None:
     """Look whether validation falls back from its best, or far behind training.
 
     Args:
         rows: of the history, from when on the objective no longer changes.
         corrupted: the encoder saw corrupted images in training only, so that the two losses do not compare.
+        error: nats, the standard error of a validation loss by the number of its images.
     """
     if len(rows) < 2:
         return None
@@ -29,7 +30,7 @@ def overfitting(rows: Sequence[Mapping[str, float]], corrupted: bool = False) ->
     best = int(np.argmin(means))
     fall, gap = means[-1] - means[best], means[-1] - training[-width:].mean()
     fallen = fall > max(_LEAST, _FALL * kl, _noise(validation, width))
-    apart = not corrupted and gap > max(_LEAST, _GAP * kl)
+    apart = not corrupted and gap > max(_LEAST, _GAP * kl, _ERRORS * error)
     if not fallen and not apart:
         return None
     epoch = f"{rows[best + width // 2]['epoch']:.0f}"
@@ -56,7 +57,7 @@ def unfinished(rows: Sequence[Mapping[str, float]]) -> Finding | None:
         return None
     validation, window = _column(rows, "val_loss"), max(1, len(rows) // 10)
     gain = validation[-2 * window : -window].mean() - validation[-window:].mean()
-    if gain <= max(_LEAST, _GAIN * abs(rows[-1]["val_kl"]), _noise(validation, window)):
+    if not gain > max(_LEAST, _GAIN * abs(rows[-1]["val_kl"]), _noise(validation, window)):
         return None
     span = "in the last epoch" if window == 1 else f"from the {window} epochs before to the last {window}"
     return Finding(
