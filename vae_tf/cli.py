@@ -149,7 +149,13 @@ def report(run: Path, sizes: tuple[int, ...], data_dir: str | None) -> None:
     complete = runs.load(run)
     swept = report.train_sweep(complete, sizes, data_dir, verbose=1 if sys.stdout.isatty() else 2) if sizes else []
     page = report.write_report(complete, complete.images(data_dir), swept=swept)
-    click.echo(f"wrote {page}. Next: python -m export {run} models --name NAME")
+    known = (run / runs.EVALUATION).exists()
+    following = (
+        f"python -m export {run} models --name NAME"
+        if known
+        else f"python -m vae_tf evaluate {run}{_again(data_dir)}, and a report with its numbers"
+    )
+    click.echo(f"wrote {page}. Next: {following}")
 
 
 @main.command()
