@@ -194,6 +194,13 @@ def test_estimates_are_drawn_with_their_spread_and_the_bound():
     assert (band.min(), band.max()) == pytest.approx((-8 - 2**0.5, -5.0))
 
 
+@pytest.mark.parametrize(("lowest", "symlog"), [(-9.0, False), (-5e5, True)])
+def test_an_axis_that_is_not_linear_says_so(lowest, symlog):
+    curve = np.array([lowest, -8.0, -8.5])
+    axes = plots.sigma_curves(np.array([0.1, 0.2, 0.4]), {"ELBO": curve}, 0.1, 0.2, np.ones(3), 0.5, "sigma").axes[0]
+    assert (axes.get_yscale() == "symlog") == ("logarithmic beyond" in axes.get_ylabel()) == symlog
+
+
 @pytest.mark.parametrize(("plain", "drawn", "top"), [(-90.0, 1, -20), (-15.0, 2, -15), (None, 1, -20)])
 def test_plain_monte_carlo_is_drawn_beside_importance_sampling_unless_it_is_far_below(plain, drawn, top):
     def curve(value):

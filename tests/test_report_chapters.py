@@ -14,7 +14,7 @@ from vae_tf.likelihood import LIKELIHOODS
 from vae_tf.report import encoder_buys as buys
 from vae_tf.report.encoder_buys import encoder_buys
 from vae_tf.report.holes import holes
-from vae_tf.report.sigma import deviation, rescaled, scale_of, sigma, sweep_sigma
+from vae_tf.report.sigma import deviation, rescaled, scale_of, sigma, sigma_loss, sweep_sigma
 from vae_tf.report.story import story
 from vae_tf.report.training_and_generation import training_and_generation
 
@@ -208,8 +208,26 @@ def test_the_best_sigma_is_the_root_mean_squared_error(plane):
     elbo = sweep_sigma(plane, factors).elbo
     assert np.argmax(elbo) == 2
     caption = pictures(sigma(plane))["Log-likelihood against sigma"].caption
-    assert f"the root mean squared error, {rmse:.3g}" in caption
+    assert f"the root mean squared error over posterior draws of z, {rmse:.3g}" in caption
     assert "sigma² = 1/2" in caption
+
+
+@pytest.mark.parametrize("times", [0.25, 1.0, 4.0])
+def test_a_sigma_far_from_the_best_is_remarked_on_with_what_it_loses(tmp_path, times):
+    rmse = sweep_sigma(subject_of(trained(tmp_path, likelihood="normal")), np.array([1.0])).rmse
+    (tmp_path / "other").mkdir()
+    subject = subject_of(trained(tmp_path / "other", likelihood={"name": "normal", "scale": times * rmse}))
+    loss = sigma_loss(subject)
+    assert loss.own == pytest.approx(times * rmse)
+    assert loss.best == pytest.approx(rmse, rel=0.15)
+    assert loss.nats >= 0
+    caption = pictures(sigma(subject))["Log-likelihood against sigma"].caption
+    assert ("times too large" in caption, "times too small" in caption) == (times > 1, times < 1)
+    assert times == 1 or f"{loss.nats:,.2f} ± {loss.standard_error:.2f} nats per image above" in caption
+
+
+def test_a_model_without_sigma_loses_nothing_by_it(binary):
+    assert sigma_loss(binary) is None
 
 
 def test_sigma_adds_grain_to_draws_and_nothing_to_means(plane):
@@ -229,7 +247,8 @@ def test_the_draws_of_a_sweep_are_named_by_sigma(plane):
 
 
 @pytest.mark.parametrize(
-    ("likelihood", "words"), [("laplace", "the best sigma is the mean absolute error"), ("normal-pixel-scale", "a sigma of its own")]
+    ("likelihood", "words"),
+    [("laplace", "the mean absolute error over posterior draws of z"), ("normal-pixel-scale", "a sigma of its own")],
 )
 def test_other_families_say_what_holds_for_them(tmp_path, likelihood, words):
     found = pictures(sigma(subject_of(trained(tmp_path, likelihood=likelihood))))

@@ -1,6 +1,7 @@
 """Curves: by epoch, by the number of samples, by sigma, by the number of latents."""
 
 from collections.abc import Mapping, Sequence
+from math import ceil, log10
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -124,13 +125,16 @@ def sigma_curves(
     figure = Figure(figsize=(8.6, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for (colour, marker, line), (name, values) in zip(((BLUE, "o", "-"), (PURPLE, "s", "--")), curves.items()):
-        left.plot(sigma, values, color=colour, marker=marker, linestyle=line, markersize=4, label=name)
+        left.plot(sigma, values, color=colour, marker=marker, linestyle=line, markersize=3, label=name)
+    unit = "nats per image"
     peak, floor = (extreme(values.max() for values in curves.values()) for extreme in (max, min))
     lowest = min(values.min() for values in curves.values())
     if lowest < 0 < floor or peak - lowest > 50 * abs(peak):
-        left.set_yscale("symlog", linthresh=max(1.0, abs(peak)))
-    left.set_ylabel("nats per image")
-    right.plot(sigma, roughness, color=ORANGE, marker="^", markersize=4, label="draws")
+        linear = 10.0 ** ceil(log10(max(1.0, abs(peak))))
+        left.set_yscale("symlog", linthresh=linear)
+        unit = f"nats per image\n(linear to ±{linear:,.0f}, logarithmic beyond)"
+    left.set_ylabel(unit)
+    right.plot(sigma, roughness, color=ORANGE, marker="^", markersize=3, label="draws")
     right.axhline(1, color=INK, linewidth=1, label="test images")
     right.axhline(plain, color=GREY, linestyle="-.", linewidth=1.4, label="means")
     right.set_yscale("log")

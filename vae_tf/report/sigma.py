@@ -9,16 +9,19 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from vae_tf import plots
+from vae_tf.evaluation import Estimate
 from vae_tf.likelihood.grey import GreyDistribution
 from vae_tf.report.picture import Chapter, Picture
 from vae_tf.report.subject import Subject
 
-__all__ = ["Swept", "deviation", "rescaled", "scale_of", "sigma", "sweep_sigma"]
+__all__ = ["SigmaLoss", "Swept", "deviation", "rescaled", "scale_of", "sigma", "sigma_loss", "sweep_sigma"]
 
 tfd = tfp.distributions
 
 _ROWS = (0.25, 0.5, 1.0, 2.0, 4.0)  # times the model's sigma: of the draws
 _FACTORS = 2.0 ** np.arange(-3, 3.01, 0.5)  # and of the curves
+_NEARBY = 2.0 ** np.arange(-0.5, 0.51, 0.05)  # times the best of those: a second look, in steps of 3.5 %
+_WORTH, _SURE = 1.0, 2  # nats per image, and standard errors, from which on a loss is worth a word
 _COLUMNS = 6
 _IMAGES, _SAMPLES, _BATCH = 100, 50, 10
 _AVERAGED, _AT_ONCE = 200, 10  # draws whose standard deviation stands in where there is no formula
@@ -57,12 +60,48 @@ def sigma(subject: Subject) -> Chapter | None:
 class Swept(NamedTuple):
     """What a sweep over factors of sigma gives, [K] each; and the errors of the decoder's locations."""
 
-    elbo: np.ndarray
+    elbos: np.ndarray  # [K, N], of each image
     log_likelihood: np.ndarray
     roughness: np.ndarray  # of draws: mean squared difference of neighbours, that of the test images being 1
     means: float  # the same of the means
     rmse: float
     mae: float
+
+    @property
+    def elbo(self) -> np.ndarray:
+        """The average over images, [K]."""
+        return self.elbos.mean(1)
+
+
+class SigmaLoss(NamedTuple):
+    """What the model's own sigma loses against the best of a sweep over test images, with encoder and decoder as they are."""
+
+    nats: float  # ELBO per image at the best sigma less that at the model's own, at least 0
+    standard_error: float  # of that difference, over images
+    own: float  # the model's one sigma, in units of the value range; 1 where each value has a sigma of its own
+    best: float  # the best one, in the same units
+
+
+def sigma_loss(subject: Subject) -> SigmaLoss | None:
+    """Return what the model's own sigma, learned or set, loses against the best of a sweep; None for a likelihood without one."""
+    px = subject.vae.decode(*_prior(subject, 1))
+    return None if scale_of(px) is None else _loss(*_looked_twice(subject), _unit(px)[0])
+
+
+def _looked_twice(subject: Subject) -> tuple[np.ndarray, Swept]:
+    """Return the factors of a sweep from far and of one around its best, ascending, and what they gave."""
+    far = sweep_sigma(subject, _FACTORS)
+    nearby = _FACTORS[np.argmax(far.elbo)] * _NEARBY
+    near = sweep_sigma(subject, nearby)
+    factors, rows = np.unique(np.round(np.concatenate([_FACTORS, nearby]), 9), return_index=True)
+    curves = {name: np.concatenate([getattr(far, name), getattr(near, name)])[rows] for name in ("elbos", "log_likelihood", "roughness")}
+    return factors, far._replace(**curves)
+
+
+def _loss(factors: np.ndarray, swept: Swept, unit: float) -> SigmaLoss:
+    best, here = int(np.argmax(swept.elbo)), int(np.argmin(np.abs(factors - 1)))
+    loss = Estimate.over(swept.elbos[best] - swept.elbos[here], "")
+    return SigmaLoss(loss.value, loss.standard_error, unit, float(factors[best] * unit))
 
 
 def _prior(subject: Subject, count: int) -> tuple[tf.Tensor, np.ndarray | None]:
@@ -103,32 +142,26 @@ def _draws(subject: Subject) -> Picture:
 def _curves(subject: Subject) -> Picture:
     px = subject.vae.decode(*_prior(subject, 1))
     (unit, axis), one = _unit(px), np.asarray(scale_of(px)).ndim == 0
-    swept = sweep_sigma(subject, _FACTORS)
-    best = int(np.argmax(swept.elbo))
-    here = int(np.argmin(np.abs(_FACTORS - 1)))
+    factors, swept = _looked_twice(subject)
+    loss, here = _loss(factors, swept, unit), int(np.argmin(np.abs(factors - 1)))
     errors = _errors(subject, px, swept, unit) if one else ""
-    loss = swept.elbo[best] - swept.elbo[here]
-    verdict = (
-        "the model's own is the best of these"
-        if best == here
-        else f"the best of these is {_FACTORS[best] * unit:.3g}, {loss:,.1f} nats per image above the model's own"
-    )
+    verdict = f"the best of these is {loss.best:.3g}{_remark(loss)}" if loss.nats > 0 else "the model's own is the best of these"
     return Picture(
         "Log-likelihood against sigma",
         "Which sigma explains the test images best?",
-        f"The same encoder and decoder, with another sigma. On the left the ELBO and {subject.evidence}, averaged over "
-        f"{_count(subject)} test images: {verdict}.{errors} On the right roughness, the mean squared difference of neighbouring values: "
-        f"the means have {swept.means:.2f} of that of test images, which is their blur, and draws with the model's sigma "
-        f"{swept.roughness[here]:.2f}. Sigma adds grain, not what was blurred.",
-        f"The ELBO by sigma, highest at {_FACTORS[best] * unit:.3g} with {swept.elbo[best]:,.1f} nats; roughness of draws grows from "
-        f"{swept.roughness[0]:.2f} to {swept.roughness[-1]:.1f} times that of test images.",
+        f"The same encoder and decoder, with another sigma, in steps of 3.5 % where it is best. On the left the ELBO and "
+        f"{subject.evidence}, averaged over {_count(subject)} test images. By the ELBO {verdict}.{errors} On the right roughness, the mean "
+        f"squared difference of neighbouring values: the means have {swept.means:.2f} of that of test images, which is their blur, and "
+        f"draws with the model's sigma {swept.roughness[here]:.2f}. Sigma adds grain, not what was blurred.",
+        f"The ELBO by sigma, highest at {loss.best:.3g} with {swept.elbo.max():,.1f} nats, against {swept.elbo[here]:,.1f} at the model's "
+        f"own, {unit:.3g}; roughness of draws grows from {swept.roughness[0]:.2f} to {swept.roughness[-1]:.1f} times that of test images.",
         "svg+xml",
         plots.svg(
             plots.sigma_curves(
-                _FACTORS * unit,
+                factors * unit,
                 {"ELBO": swept.elbo, subject.evidence: swept.log_likelihood},
                 unit,
-                _FACTORS[best] * unit,
+                loss.best,
                 swept.roughness,
                 swept.means,
                 axis,
@@ -137,19 +170,30 @@ def _curves(subject: Subject) -> Picture:
     )
 
 
+def _remark(loss: SigmaLoss) -> str:
+    """What the model's own sigma loses, and whether that is much."""
+    words = f", {loss.nats:,.2f} ± {loss.standard_error:.2f} nats per image above the model's own, {loss.own:.3g}"
+    if loss.nats < max(_WORTH, _SURE * loss.standard_error):
+        return f"{words}, which is near enough"
+    apart = f"{loss.own / loss.best:.2g} times too large" if loss.own > loss.best else f"{loss.best / loss.own:.2g} times too small"
+    return f"{words}: that one is {apart} for these images, and so much would be won by another sigma alone, without any training"
+
+
 def _errors(subject: Subject, px: Any, swept: Swept, unit: float) -> str:
     """What squared or absolute error has to do with it, for the families of which it is the logarithm."""
     if isinstance(px.distribution, tfd.Normal):
-        plain = sweep_sigma(subject, np.array([sqrt(0.5) / unit])).elbo[0]
+        plain = float(sweep_sigma(subject, np.array([sqrt(0.5) / unit])).elbo[0])
         return (
-            f" Here -log p(x | {subject.z}) is the squared error / (2 sigma²) + log sigma per value, so the best sigma is the root mean "
-            f"squared error, {swept.rmse:.3g}. To train on the sum of squared errors and the KL is the special case sigma² = 1/2, here an "
-            f"ELBO of {plain:,.0f} nats; on their mean over the {prod(subject.vae.generator.image_shape):,} values, an even larger sigma."
+            f" Here -log p(x | {subject.z}) is the squared error / (2 sigma²) + log sigma per value, so the best sigma is, to the steps of "
+            f"the sweep, the root mean squared error over posterior draws of z, {swept.rmse:.3g}. To train on the sum of squared errors "
+            f"and the KL is the special case sigma² = 1/2, here an ELBO of {plain:,.0f} nats; on their mean over the "
+            f"{prod(subject.vae.generator.image_shape):,} values, an even larger sigma."
         )
     if isinstance(px.distribution, tfd.Laplace):
         return (
-            f" Here -log p(x | {subject.z}) is the absolute error / sigma + log sigma per value, so the best sigma is the mean absolute "
-            f"error, {swept.mae:.3g}; with a normal likelihood squared error would stand in its place."
+            f" Here -log p(x | {subject.z}) is the absolute error / sigma + log sigma per value, so the best sigma is, to the steps of the "
+            f"sweep, the mean absolute error over posterior draws of z, {swept.mae:.3g}; with a normal likelihood squared error would "
+            "stand in its place."
         )
     return ""
 
@@ -166,7 +210,7 @@ def sweep_sigma(subject: Subject, factors: np.ndarray) -> Swept:
         factors: [K], above 0.
     """
     vae, rows = subject.vae, subject.order[:_IMAGES]
-    elbo, evidence, rough = np.zeros((3, len(factors)))
+    elbos, (evidence, rough) = np.zeros((len(factors), len(rows))), np.zeros((2, len(factors)))
     means = squared = absolute = real = 0.0
     for start in range(0, len(rows), _BATCH):
         part = rows[start : start + _BATCH]
@@ -176,7 +220,7 @@ def sweep_sigma(subject: Subject, factors: np.ndarray) -> Swept:
         log_ratio = (draw.log_prior - draw.log_q).numpy().astype(np.float64)
         for index, factor in enumerate(factors):
             log_w = log_ratio + rescaled(px, factor).log_prob(x).numpy()
-            elbo[index] += log_w.mean(0).sum()
+            elbos[index, start : start + len(part)] = log_w.mean(0)
             evidence[index] += (np.logaddexp.reduce(log_w, 0) - np.log(_SAMPLES)).sum()
         one = vae.decode(draw.z[0], label)
         rough += [_roughness(subject.draws(rescaled(one, factor), 23 + start)) for factor in factors]
@@ -184,7 +228,7 @@ def sweep_sigma(subject: Subject, factors: np.ndarray) -> Swept:
         means, real = means + _roughness(mean), real + _roughness(x.numpy())
         squared, absolute = squared + (error**2).mean((0, 2, 3, 4)).sum(), absolute + error.mean((0, 2, 3, 4)).sum()
     count = len(rows)
-    return Swept(elbo / count, evidence / count, rough / real, means / real, sqrt(squared / count), absolute / count)
+    return Swept(elbos, evidence / count, rough / real, means / real, sqrt(squared / count), absolute / count)
 
 
 def _roughness(images: np.ndarray) -> float:
