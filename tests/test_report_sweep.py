@@ -9,7 +9,7 @@ from vae_tf.cli import main
 from vae_tf.config import preset
 from vae_tf.errors import ConfigError
 from vae_tf.report import train_sweep
-from vae_tf.report.sweep import shortened, sweep
+from vae_tf.report.sweep import beyond, shortened, sweep
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -51,7 +51,20 @@ def test_the_chapter_lays_sizes_side_by_side_with_errors(run, swept):
     assert "log p(x | y)" in likelihoods.caption
     assert " ± " in likelihoods.caption
     assert "1 latents: " in likelihoods.alt
+    assert "this run itself, 3 latents: " in likelihoods.alt
+    assert "The open diamond is this run itself, with its own training, as long as these: 3 latent dimensions" in likelihoods.caption
+    assert "this run, trained apart" in likelihoods.content.decode()
     assert "2 latents" in found["Samples by number of latents"].content.decode()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "best", "words"),
+    [([2, 5, 10], 2, "larger ones may be better"), ([2, 5], 0, "smaller ones may be better"), ([2, 5, 10], 1, ""), ([1, 2], 0, "")],
+)
+def test_a_best_size_at_the_edge_leaves_open_what_lies_beyond(sizes, best, words):
+    said = beyond(sizes, best)
+    assert words in said
+    assert bool(said) == bool(words)
 
 
 def test_a_long_training_is_shortened_and_its_schedule_with_it():

@@ -151,26 +151,35 @@ def sigma_curves(
 
 
 @styled
-def size_curve(sizes: Sequence[int], values: Sequence[float], errors: Sequence[float], evidence: str) -> Figure:
-    """Draw the log-likelihood against the number of latents, with standard errors.
+def size_curve(sizes: Sequence[int], swept: Sequence[Estimate], own_size: int, own: Estimate, evidence: str) -> Figure:
+    """Draw the log-likelihood against the number of latents, with standard errors, and that of a model trained apart from the others.
 
     Args:
         sizes: numbers of latents, ascending.
-        values: nats per image.
-        errors: standard errors.
+        swept: log-likelihood for each, nats per image.
+        own_size: the number of latents of the other model.
+        own: its log-likelihood.
         evidence: the name of what was estimated.
     """
-    figure = Figure(figsize=(8.6, 3.0), layout="constrained")
+    figure = Figure(figsize=(8.6, 3.2), layout="constrained")
     axes = figure.subplots()
-    places = np.arange(len(sizes))
-    axes.errorbar(places, values, errors, color=BLUE, marker="o", capsize=4)
+    ticks = sorted({*sizes, own_size})
+    places = [ticks.index(size) for size in sizes]
+    values, errors = [one.value for one in swept], [one.standard_error for one in swept]
+    axes.errorbar(places, values, errors, color=BLUE, marker="o", capsize=4, label="of the sweep")
+    beside = ticks.index(own_size) + 0.12 * (own_size in sizes)  # beside the point of the same size
+    face = {"markerfacecolor": "none", "markersize": 8}
+    axes.errorbar([beside], [own.value], [own.standard_error], color=ORANGE, fmt="D", capsize=4, label="this run, trained apart", **face)
     for place, value in zip(places, values):
-        axes.annotate(f"{value:.1f}", (place, value), (0, 8), textcoords="offset points", ha="center", fontsize=9)
-    axes.set_xticks(places, [str(size) for size in sizes])
+        axes.annotate(f"{value:.1f}", (place, value), (-8, 6), textcoords="offset points", ha="right", fontsize=9)
+    axes.annotate(f"{own.value:.1f}", (beside, own.value), (9, 6), textcoords="offset points", ha="left", fontsize=9)
+    axes.set_xticks(range(len(ticks)), [str(size) for size in ticks])
+    axes.set_xlim(-0.5, len(ticks) - 0.5)
     axes.margins(y=0.2)
     axes.set_xlabel("latent dimensions")
     axes.set_ylabel(f"{evidence}, nats per image")
     axes.grid()
+    figure.legend(loc="outside upper center", ncols=2)
     return figure
 
 

@@ -94,8 +94,10 @@ def _looked_twice(subject: Subject) -> tuple[np.ndarray, Swept]:
     nearby = _FACTORS[np.argmax(far.elbo)] * _NEARBY
     near = sweep_sigma(subject, nearby)
     factors, rows = np.unique(np.round(np.concatenate([_FACTORS, nearby]), 9), return_index=True)
-    curves = {name: np.concatenate([getattr(far, name), getattr(near, name)])[rows] for name in ("elbos", "log_likelihood", "roughness")}
-    return factors, far._replace(**curves)
+    elbos, log_likelihood, roughness = (
+        np.concatenate([getattr(far, name), getattr(near, name)])[rows] for name in ("elbos", "log_likelihood", "roughness")
+    )
+    return factors, far._replace(elbos=elbos, log_likelihood=log_likelihood, roughness=roughness)
 
 
 def _loss(factors: np.ndarray, swept: Swept, unit: float) -> SigmaLoss:

@@ -20,7 +20,7 @@ from vae_tf.report.subject import Subject
 from vae_tf.run import Run
 from vae_tf.train import train
 
-__all__ = ["SWEEP", "shortened", "sweep", "train_sweep"]
+__all__ = ["SWEEP", "beyond", "shortened", "sweep", "train_sweep"]
 
 SWEEP = "sweep"  # folder inside the run folder
 _STEPS = 5000  # of the optimizer, at most
@@ -94,11 +94,13 @@ def sweep(subject: Subject, runs: Sequence[Run]) -> Chapter:
 
 def _likelihoods(subject: Subject, runs: Sequence[Run]) -> Picture:
     rows = subject.order[:_IMAGES]
-    found = [log_weights(run.vae, subject.x[rows], subject.label(rows), samples=_SAMPLES, seed=subject.seed) for run in runs]
-    estimates = [Estimate.over(one.log_likelihood, "") for one in found]
+    found = [
+        log_weights(run.vae, subject.x[rows], subject.label(rows), samples=_SAMPLES, seed=subject.seed) for run in (*runs, subject.run)
+    ]
+    *estimates, own = [Estimate.over(one.log_likelihood, "") for one in found]
     sizes, epochs = _sizes(runs), runs[0].config.training.epochs
     best = int(np.argmax([estimate.value for estimate in estimates]))
-    steps = [Estimate.over(found[best].log_likelihood - one.log_likelihood, "") for one in found]
+    steps = [Estimate.over(found[best].log_likelihood - one.log_likelihood, "") for one in found[:-1]]
     behind = ", ".join(
         f"{step.value:.1f} ± {step.standard_error:.1f} lower with {size}" for size, step in zip(sizes, steps) if size != sizes[best]
     )
@@ -107,16 +109,37 @@ def _likelihoods(subject: Subject, runs: Sequence[Run]) -> Picture:
         "How many latent dimensions do these images need?",
         f"The same configuration with another number of latents, each trained for {epochs} epochs{_shorter(subject, epochs)}: "
         f"{subject.evidence} of {len(rows):,} test images by importance sampling with {_SAMPLES} samples each. Best is {sizes[best]} "
-        f"with {estimates[best].value:.1f} nats{f'; on the same images it is {behind}' if behind else ''}.",
-        "; ".join(f"{size} latents: {one.value:.1f} ± {one.standard_error:.1f} nats" for size, one in zip(sizes, estimates)) + ".",
+        f"with {estimates[best].value:.1f} nats{f'; on the same images it is {behind}' if behind else ''}. {beyond(sizes, best)}"
+        f"{_apart(subject, epochs, own)}",
+        "; ".join(f"{size} latents: {one.value:.1f} ± {one.standard_error:.1f} nats" for size, one in zip(sizes, estimates))
+        + f"; this run itself, {subject.vae.prior.latent_dim} latents: {own.value:.1f} ± {own.standard_error:.1f} nats.",
         "svg+xml",
-        plots.svg(plots.size_curve(sizes, [one.value for one in estimates], [one.standard_error for one in estimates], subject.evidence)),
+        plots.svg(plots.size_curve(sizes, estimates, subject.vae.prior.latent_dim, own, subject.evidence)),
     )
 
 
 def _shorter(subject: Subject, epochs: int) -> str:
     whole = subject.run.config.training.epochs
     return "" if epochs == whole else f", where this run had {whole}, so that longer trainings may gain"
+
+
+def beyond(sizes: Sequence[int], best: int) -> str:
+    """Return what sizes that were not tried may hold, where the best of `sizes`, ascending, is at an end; else an empty text."""
+    if best == len(sizes) - 1:
+        return "That is the largest that was tried: larger ones may be better. "
+    if best == 0 and sizes[0] > 1:
+        return "That is the smallest that was tried: smaller ones may be better. "
+    return ""
+
+
+def _apart(subject: Subject, epochs: int, own: Estimate) -> str:
+    """How this run itself, which is no part of the sweep, compares."""
+    whole = subject.run.config.training.epochs
+    trained = f"with its own, longer training of {whole} epochs" if whole > epochs else "with its own training, as long as these"
+    return (
+        f"The open diamond is this run itself, {trained}: {subject.vae.prior.latent_dim} latent dimensions, {own.value:.1f} ± "
+        f"{own.standard_error:.1f} nats."
+    )
 
 
 def _samples(subject: Subject, runs: Sequence[Run]) -> Picture:
