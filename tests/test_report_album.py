@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from dataclasses import replace
 from statistics import NormalDist
 
 import numpy as np
@@ -11,9 +12,12 @@ import tensorflow as tf
 from PIL import Image
 from reports import LAYERS, evaluation, fewer_samples, pictures, subject_of, trained
 
+from vae_tf.evaluation import Estimate
 from vae_tf.latents import posterior_moments, prior_draws
 from vae_tf.model import VAE
+from vae_tf.objective import OBJECTIVES
 from vae_tf.report.album import album
+from vae_tf.report.facts import numbers
 from vae_tf.report.plane import manifold
 from vae_tf.report.training_and_generation import training_and_generation
 from vae_tf.run import EVALUATION
@@ -60,6 +64,55 @@ def test_a_conditional_model_shows_a_row_of_samples_for_each_class(tmp_path):
     picture = pictures(album(subject_of(run)))["Samples from the prior"]
     assert picture.alt == "3 rows of 5 pairs of images from the prior: 0, 1, 2."
     assert re.findall(r">([^<>]+)</text>", picture.content.decode()) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("objective", "words"),
+    [
+        ({"name": "elbo", "weight": 4.0}, "is not the plain ELBO: it counts the KL 4 times. "),
+        ({"name": "elbo", "warmup_epochs": 1}, "is not the plain ELBO: its weight on the KL rose from 0 during the first 1 epochs. "),
+        ({"name": "iwae", "samples": 2}, "The objective (iwae) is not the plain ELBO. "),
+        ({"name": "elbo"}, None),
+    ],
+)
+def test_the_curves_say_how_the_objective_differs_from_what_they_show(plane, monkeypatch, objective, words):
+    steps = plane.data.train // plane.config.training.batch_size
+    options = {name.replace("_epochs", "_steps"): value * steps if "epochs" in name else value for name, value in objective.items()}
+    monkeypatch.setattr(plane.vae, "objective", OBJECTIVES[options.pop("name")](**options))
+    run = replace(plane, config=replace(plane.config, objective=objective))
+    caption = album(subject_of(run)).makers[0]().caption
+    assert "`" not in caption
+    assert words in caption if words else "plain ELBO" not in caption
+
+
+def test_a_bound_that_says_nothing_is_called_none():
+    def bound(value, method="against the posteriors"):
+        return Estimate(value, 0.1, 6, "nats", method)
+
+    topic = {"I, at least": bound(0.0), "J, at least": bound(0.5), "I, at most": bound(3.1), "J, at most": bound(2.0)}
+    rows = numbers(evaluation(further={"told": topic | {"K, at most": bound(2.9, "upper bound, against the prior")}}), given=False)["told"]
+    assert [row["value"] == "no bound" for row in rows] == [True, False, True, False, True]
+    assert "not below the KL of the posteriors, 3.00 nats" in rows[2]["how"]
+    assert rows[3]["value"] == "2.00 ± 0.10 nats"
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_only_where_they_were_the_first_images_they_are_called_so(first):
+    found = replace(evaluation(), log_likelihood_same_images=evaluation().kl if first else None)
+    names = [row["name"] for row in numbers(found, given=False)[""]]
+    assert ("log p(x) of the first test images, without the encoder" in names) == first
+    assert ("log p(x), without the encoder" in names) != first
+
+
+def test_numbers_are_named_in_words():
+    further = {"quality": {"frechet_distance": Estimate(2.0, 0.5, 6, "squared", "a method"), "most_frequent": evaluation().kl}}
+    distance, frequent = numbers(evaluation(further=further), given=False)["quality"]
+    assert distance == {
+        "name": "Fréchet distance",
+        "value": "2.00 ± 0.50",
+        "how": "a method, in squared units of the features; 6 test images",
+    }
+    assert "naming the same class every time" in frequent["name"]
 
 
 def test_label_vectors_are_shown_by_their_first_numbers(tmp_path):

@@ -168,8 +168,9 @@ def size_curve(sizes: Sequence[int], swept: Sequence[Estimate], own_size: int, o
     values, errors = [one.value for one in swept], [one.standard_error for one in swept]
     axes.errorbar(places, values, errors, color=BLUE, marker="o", capsize=4, label="of the sweep")
     beside = ticks.index(own_size) + 0.12 * (own_size in sizes)  # beside the point of the same size
-    face = {"markerfacecolor": "none", "markersize": 8}
-    axes.errorbar([beside], [own.value], [own.standard_error], color=ORANGE, fmt="D", capsize=4, label="this run, trained apart", **face)
+    axes.errorbar(
+        [beside], [own.value], [own.standard_error], color=ORANGE, fmt="D", capsize=4, label="this run, trained apart", mfc="none"
+    )
     for place, value in zip(places, values):
         axes.annotate(f"{value:.1f}", (place, value), (-8, 6), textcoords="offset points", ha="right", fontsize=9)
     axes.annotate(f"{own.value:.1f}", (beside, own.value), (9, 6), textcoords="offset points", ha="left", fontsize=9)

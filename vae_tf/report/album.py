@@ -34,26 +34,38 @@ def album(subject: Subject) -> Chapter:
 
 def _learning_curves(subject: Subject) -> Picture:
     run, rows = subject.run, subject.rows
-    last, objective, config = rows[-1], run.vae.objective, run.config
-    plain = isinstance(objective, Elbo) and (objective.weight, objective.warmup_steps) == (1, 0)
+    last, config = rows[-1], run.config
     notes = (
         "In training the encoder saw corrupted images, in validation clean ones, so a gap between the curves is not overfitting by itself."
         if config.data.corruption is not None
         else "A validation curve that falls away from the training curve means overfitting."
     )
-    if not plain:
-        notes += (
-            f" The objective ({config.objective['name']}) is not the plain ELBO: the curves show the ELBO of its posterior samples, with "
-            "the KL unweighted; minus what it maximises is `loss` in history.csv."
-        )
     return Picture(
         "Learning curves",
         "How did training go?",
-        f"Averages over the images of each epoch, in nats per image; ELBO = reconstruction - KL, and higher is better. {notes}",
+        f"Averages over the images of each epoch, in nats per image; ELBO = reconstruction - KL, and higher is better. {notes}"
+        f"{_objective(subject)}",
         f"Three line plots by epoch. After epoch {last['epoch']:.0f} the ELBO is {last['elbo']:.1f} nats per image in training and "
         f"{last['val_elbo']:.1f} in validation, of which reconstruction is {last['val_reconstruction']:.1f} and KL {last['val_kl']:.1f}.",
         "svg+xml",
         plots.svg(plots.learning_curves(rows)),
+    )
+
+
+def _objective(subject: Subject) -> str:
+    """How what training maximised differs from the ELBO that the curves show."""
+    run, objective = subject.run, subject.run.vae.objective
+    why = []
+    if isinstance(objective, Elbo):
+        why += [f"it counts the KL {objective.weight:g} times"] if objective.weight != 1 else []
+        epochs = objective.settled_at / (run.data.train // run.config.training.batch_size)
+        why += [f"its weight on the KL rose from 0 during the first {epochs:.3g} epochs"] if epochs else []
+        if not why:
+            return ""
+    return (
+        f" The objective ({run.config.objective['name']}) is not the plain ELBO{': ' if why else ''}{' and '.join(why)}. The curves show "
+        "the plain ELBO all the same, with the whole KL, so that models of any objective compare; the loss that training minimised is a column "
+        "of history.csv."
     )
 
 

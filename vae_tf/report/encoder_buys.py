@@ -131,7 +131,8 @@ def _gap(subject: Subject, compared: Callable[[], Compared]) -> Picture:
     return Picture(
         "What the ELBO leaves out",
         f"How far is the bound from {subject.evidence}?",
-        f"{subject.evidence} - ELBO for {gap.images:,} test images, the former by importance sampling with {samples} samples: "
+        f"{subject.evidence} - ELBO for {gap.images:,} test images, the former by importance sampling with {samples} samples, drawn for "
+        f"this picture: "
         f"{gap.value:.2f} ± {gap.standard_error:.2f} nats on average. It is KL({subject.posterior} || {exact}), what a better encoder "
         f"could win without any change of the decoder. {more}",
         f"Histograms of gaps, of {gaps.min():.1f} to {gaps.max():.1f} nats: "

@@ -26,9 +26,17 @@ _NUMBERS = {
     "reconstruction": "reconstruction, E_q[log p(x | z)]",
     "kl": "KL(q(z | x) || p(z))",
     "bits_per_dimension": "bits per dimension",
-    "log_likelihood_prior": "log p(x) of the first test images, without the encoder",
-    "log_likelihood_same_images": "log p(x) of the same images, with the encoder",
+    "log_likelihood_prior": "log p(x), without the encoder",
+    "log_likelihood_same_images": "log p(x) of the same first test images, with the encoder",
 }
+_FIRST = "log p(x) of the first test images, without the encoder"
+_NAMES = {
+    "frechet_distance": "Fréchet distance",
+    "linear_probe": "found by a linear probe",
+    "nearest_neighbours": "found by nearest neighbours",
+    "most_frequent": "found by naming the same class every time, without any latents",
+}
+_UNITS = {"squared": "squared units of the features"}  # too long to stand beside the number
 
 
 def numbers(evaluation: Evaluation, given: bool) -> dict[str, list[dict[str, str]]]:
@@ -38,10 +46,13 @@ def numbers(evaluation: Evaluation, given: bool) -> dict[str, list[dict[str, str
         evaluation: of the run.
         given: whether the model has a condition.
     """
-    known = {title: getattr(evaluation, name) for name, title in _NUMBERS.items()}
-    further = {topic: {name.replace("_", " "): one for name, one in rows.items()} for topic, rows in evaluation.further.items()}
+    first = {} if evaluation.log_likelihood_same_images is None else {"log_likelihood_prior": _FIRST}
+    known = {title: getattr(evaluation, name) for name, title in (_NUMBERS | first).items()}
+    further = {
+        topic: {_NAMES.get(name, name.replace("_", " ")): one for name, one in rows.items()} for topic, rows in evaluation.further.items()
+    }
     topics = {"": {title: estimate for title, estimate in known.items() if estimate is not None}, **further}
-    tables = {topic: [_row(title, estimate, given) for title, estimate in rows.items()] for topic, rows in topics.items()}
+    tables = {topic: [_row(title, estimate, given, evaluation.kl) for title, estimate in rows.items()] for topic, rows in topics.items()}
     for name, effective in evaluation.effective_samples.items():
         value = f"{effective.median:.1f} of {effective.samples:,}"
         how = f"median over test images; {effective.fifth_percentile:.1f} in the worst 5\N{NO-BREAK SPACE}%"
@@ -49,12 +60,23 @@ def numbers(evaluation: Evaluation, given: bool) -> dict[str, list[dict[str, str
     return tables
 
 
-def _row(title: str, estimate: Estimate, given: bool) -> dict[str, str]:
-    digits = estimate.digits
+def _row(title: str, estimate: Estimate, given: bool, rate: Estimate) -> dict[str, str]:
+    digits, how = estimate.digits, estimate.method
+    if title.endswith("at least") and estimate.value <= 0:
+        value, how = "no bound", f"{how}: too low to say more than that it is not negative"
+    elif title.endswith("at most") and (estimate.value >= rate.value or "against the prior" in how):
+        value, how = (
+            "no bound",
+            f"{how}: not below the KL of the posteriors, {rate.value:.{rate.digits}f} {rate.unit}, which no latents exceed",
+        )
+    else:
+        unit = "" if estimate.unit in _UNITS else f" {estimate.unit}"
+        value = f"{estimate.value:.{digits}f} ± {estimate.standard_error:.{digits}f}{unit}"
+        how += f", in {_UNITS[estimate.unit]}" if not unit else ""
     return {
         "name": title.replace("p(x)", "p(x | y)") if given else title,
-        "value": f"{estimate.value:.{digits}f} ± {estimate.standard_error:.{digits}f} {estimate.unit}",
-        "how": f"{estimate.method}; {estimate.images:,} test images",
+        "value": value,
+        "how": f"{how}; {estimate.images:,} test images",
     }
 
 
