@@ -60,7 +60,7 @@ def test_the_kl_is_sorted_and_keeps_the_number_of_its_dimension():
     axes = plots.kl_bars(np.array([0.1, 2.0, 0.0, 1.0]), active=np.array([False, True, False, True])).axes[0]
     assert [bar.get_height() for bar in axes.patches] == [2.0, 1.0, 0.1, 0.0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "4", "1", "3"]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["active (2)", "not active (2)"]
+    assert [text.get_text() for text in axes.figure.legends[0].get_texts()] == ["active (2)", "not active (2)"]
     assert not any(bar.get_hatch() for bar in axes.patches[:2])
     assert all(bar.get_hatch() for bar in axes.patches[2:])
 
@@ -84,6 +84,8 @@ def test_the_manifold_has_large_z2_on_top():
     shown = axes.images[0].get_array()
     assert shown[:3, 4:].min() == 255
     assert axes.images[0].origin == "upper"
+    assert [segment[:, 1].tolist() for segment in axes.collections[0].get_segments()] == [[1, 1]], "a line between two rows"
+    assert [segment[:, 0].tolist() for segment in axes.collections[1].get_segments()] == [[1, 1]], "and one between two columns"
     assert axes.get_ylim()[0] < axes.get_ylim()[1]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["-1", "-0.5", "0", "0.5", "1"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["2", "4", "6", "8", "10", "12"]
@@ -105,6 +107,19 @@ def test_the_map_names_classes_in_a_legend_and_in_place():
     drawn = figure.axes[0].collections
     assert len({tuple(points.get_facecolors()[0]) for points in drawn}) == 2
     assert len({points.get_paths()[0].vertices.tobytes() for points in drawn}) == 2, "classes differ in more than colour"
+
+
+def test_points_are_outlined_and_few_are_larger_than_many():
+    few, many = (plots.latent_map(np.zeros((count, 2))).axes[0].collections[0] for count in (100, 5000))
+    assert few.get_sizes()[0] > many.get_sizes()[0]
+    assert few.get_edgecolors()[0][:3].sum() < few.get_facecolors()[0][:3].sum(), "a pale colour is seen by its edge"
+
+
+def test_few_latent_dimensions_take_no_more_room_than_they_need():
+    for draw in (lambda count: plots.kl_bars(np.ones(count), np.ones(count, bool)), lambda count: plots.spreads(*np.ones((3, count)))):
+        narrow, wide = draw(2), draw(20)
+        assert narrow.get_figwidth() < 0.6 * wide.get_figwidth()
+        assert all(figure.axes[0].get_xlim() == (-0.6, count - 0.4) for figure, count in ((narrow, 2), (wide, 20)))
 
 
 def test_the_map_of_unlabelled_images_has_one_colour_and_no_legend():

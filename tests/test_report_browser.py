@@ -120,6 +120,25 @@ def test_the_plane_can_be_explored_by_keyboard(opened):
     assert label == f"Decoded image at {opened.locator('.explorer output').inner_text()}"
 
 
+def test_it_opens_beside_the_z_of_the_story(opened):
+    shown = opened.locator(".explorer output").inner_text()
+    step = opened.evaluate("Number(document.querySelector('.explorer input').step)")
+    np.testing.assert_allclose([float(part) for part in shown.strip("z =()").split(",")], [0.1, 0.5], atol=step / 2 + 0.005)
+
+
+def test_what_is_wrong_is_said_before_the_long_tables(opened):
+    headings = opened.locator("h2").all_inner_texts()
+    assert "Diagnosis" not in headings or headings.index("Diagnosis") == 0
+
+
+def test_charts_shrink_to_a_phone(opened):
+    opened.set_viewport_size({"width": 400, "height": 700})
+    edges = opened.evaluate("[...document.images].map((image) => image.getBoundingClientRect().right)")
+    cut = opened.evaluate("[...document.querySelectorAll('.picture')].map((box) => box.scrollWidth - box.clientWidth)")
+    assert max(edges) <= 400
+    assert max(cut) <= 0
+
+
 @pytest.mark.parametrize("width", [360, 1400])
 def test_it_fits_phones_and_wide_screens(opened, width):
     opened.set_viewport_size({"width": width, "height": 700})

@@ -9,6 +9,7 @@ import tensorflow as tf
 from pieces import tiny
 from reports import fewer_samples, pictures, subject_of, trained
 
+from vae_tf import plots
 from vae_tf.build import build_model
 from vae_tf.likelihood import LIKELIHOODS
 from vae_tf.report import encoder_buys as buys
@@ -182,6 +183,14 @@ def test_what_is_decoded_in_holes_is_shown_only_where_there_are_some(plane, monk
         assert ("Training images were not looked at" in found["Holes of the aggregated posterior"].caption) == shown
         assert ("there are no holes" in found["Holes of the aggregated posterior"].caption) != shown
         assert ("the prior reaches beyond the images" in found["Width of the posteriors"].caption) == shown
+
+
+def test_pseudo_inputs_stand_beside_what_is_decoded_from_them(tmp_path):
+    run = trained(tmp_path, prior={"name": "vampprior", "components": 3})
+    picture = pictures(training_and_generation(subject_of(run)))["The pseudo-inputs of the prior"]
+    images = run.vae.prior.pseudo_inputs().numpy()
+    assert picture.content == plots.png(plots.pair_grid(images, run.vae(images).numpy(), 6))
+    assert "3 pairs" in picture.alt
 
 
 @pytest.mark.parametrize("name", LIKELIHOODS)

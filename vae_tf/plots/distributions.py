@@ -15,6 +15,7 @@ _FILLS: tuple[dict[str, Any], ...] = (
     {"fill": True, "facecolor": (BLUE, 0.5), "edgecolor": BLUE},
     {"fill": True, "facecolor": "none", "edgecolor": ORANGE, "hatch": "////"},
 )
+_FEW, _NARROW = 8, 4.6  # so few latent dimensions need less than the whole width, inches
 _LINES = ("-", "--", ":", "-.")
 
 
@@ -62,7 +63,8 @@ def spreads(deviation: np.ndarray, within: np.ndarray, prior: np.ndarray, layers
         prior: [D], standard deviation of the prior.
         layers: name -> how many dimensions, in their order; None for one layer, whose name goes without saying.
     """
-    figure = Figure(figsize=(8.6, 2.8), layout="constrained")
+    few = len(deviation) < _FEW
+    figure = Figure(figsize=(_NARROW if few else 8.6, 3.2 if few else 2.8), layout="constrained")
     axes = figure.subplots()
     ranks, order = np.arange(len(deviation)), np.argsort(within / prior, kind="stable")
     if layers is not None:
@@ -75,7 +77,7 @@ def spreads(deviation: np.ndarray, within: np.ndarray, prior: np.ndarray, layers
     _name_dimensions(axes, order, layers)
     axes.set_ylabel("standard deviation\n(prior: 1)")
     axes.grid(axis="y")
-    figure.legend(loc="outside upper center", ncols=3)
+    figure.legend(loc="outside upper center", ncols=1 if few else 3)
     return figure
 
 
@@ -88,18 +90,19 @@ def kl_bars(kl: np.ndarray, active: np.ndarray, layers: Mapping[str, int] | None
         active: [D] bool, which of them are marked as active.
         layers: name -> how many dimensions, in their order; None for one layer, whose name goes without saying.
     """
-    figure = Figure(figsize=(8.6, 2.8), layout="constrained")
+    figure = Figure(figsize=(_NARROW if len(kl) < _FEW else 8.6, 2.8), layout="constrained")
     axes = figure.subplots()
     ends = np.cumsum([len(kl)] if layers is None else list(layers.values()))
     order, ranks = np.lexsort((-kl, np.searchsorted(ends, np.arange(len(kl)), side="right"))), np.arange(len(kl))
     kl, active = kl[order], active[order]
-    axes.bar(ranks[active], kl[active], color=BLUE, label=f"active ({active.sum()})")
+    if active.any():
+        axes.bar(ranks[active], kl[active], color=BLUE, label=f"active ({active.sum()})")
     if not active.all():
         axes.bar(ranks[~active], kl[~active], color="none", edgecolor=GREY, hatch="////", label=f"not active ({(~active).sum()})")
     _name_dimensions(axes, order, layers)
     axes.set_ylabel("KL, nats per image")
     axes.grid(axis="y")
-    axes.legend(loc="upper right")
+    figure.legend(loc="outside upper center", ncols=2)
     return figure
 
 
@@ -112,5 +115,5 @@ def _name_dimensions(axes: Any, order: np.ndarray, layers: Mapping[str, int] | N
         axes.text(end - size / 2 - 0.5, 1.0, name, transform=axes.get_xaxis_transform(), ha="center", va="bottom")
         if end < count:
             axes.axvline(end - 0.5, color=INK, linestyle=":", linewidth=1.2)
-    axes.set_xlim(-0.6, max(count, 8) - 0.4)
+    axes.set_xlim(-0.6, count - 0.4)
     axes.set_xlabel("latent dimension")

@@ -11,9 +11,11 @@ from matplotlib.patches import Circle, Ellipse
 from matplotlib.ticker import MaxNLocator
 
 from vae_tf.plots.grids import sheet
-from vae_tf.plots.style import COLOURS, GREY, INK, MARKERS, styled
+from vae_tf.plots.style import BLUE, COLOURS, GREY, INK, MARKERS, darker, styled
 
 __all__ = ["Frame", "frame", "latent_map", "manifold", "posteriors"]
+
+_INKED, _AREAS = 12_000, (9, 40)  # square points: of all markers together, and the least and the most of one
 
 
 class Frame(NamedTuple):
@@ -49,6 +51,9 @@ def manifold(images: np.ndarray, coordinates: np.ndarray) -> Figure:
     figure = Figure(figsize=(7.2, 7.0), layout="constrained")
     axes = figure.subplots()
     axes.imshow(np.broadcast_to(canvas, (*canvas.shape[:2], 3)), interpolation="none", extent=(0, side, 0, side), aspect=height / width)
+    between = np.arange(1, side)
+    axes.hlines(between, 0, side, color=BLUE, linewidth=1)
+    axes.vlines(between, 0, side, color=BLUE, linewidth=1)
     for axis, values in zip((axes.xaxis, axes.yaxis), coordinates):
         round_values = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(values[0], values[-1])
         round_values = round_values[(values[0] <= round_values) & (round_values <= values[-1])]
@@ -73,15 +78,18 @@ def latent_map(
     axes = figure.subplots()
     classes, members = np.unique(np.zeros(len(means), int) if labels is None else labels, return_inverse=True)
     _draw_prior(axes, prior)
-    points: dict[str, Any] = {"alpha": 0.8, "linewidths": 0, "rasterized": True}
+    area = np.clip(_INKED / len(means), *_AREAS)
+    points: dict[str, Any] = {"alpha": 0.8, "linewidths": 0.5, "rasterized": True}
     for index in range(len(classes)):
         x, y = means[members == index].T
-        axes.scatter(x, y, s=9, color=COLOURS[index], marker=MARKERS[index], zorder=2 + index / 100, **points)
+        fill, edge = COLOURS[index], darker(COLOURS[index])
+        size = (2 if MARKERS[index] == "*" else 1) * area  # a star has little of its square
+        axes.scatter(x, y, s=size, facecolors=fill, edgecolors=edge, marker=MARKERS[index], zorder=2 + index / 100, **points)
     if labels is not None:
         shown = [names[label] if names else str(label) for label in classes]
         for index, name in enumerate(shown):
-            _label(axes, name, np.median(means[members == index], axis=0), COLOURS[index])
-        dots = [Line2D([], [], linestyle="", marker=MARKERS[i], color=COLOURS[i]) for i in range(len(classes))]
+            _label(axes, name, np.median(means[members == index], axis=0), darker(COLOURS[index]))
+        dots = [Line2D([], [], linestyle="", marker=MARKERS[i], color=COLOURS[i], mec=darker(COLOURS[i])) for i in range(len(classes))]
         figure.legend(dots, shown, loc="outside right upper")
     _set_limits(axes, means, prior)
     return figure
@@ -140,7 +148,7 @@ def _set_limits(axes: Axes, means: np.ndarray, prior: np.ndarray | None) -> None
     _name_latents(axes)
 
 
-def _label(axes: Axes, name: str, place: np.ndarray, colour: str) -> None:
+def _label(axes: Axes, name: str, place: np.ndarray, colour: Any) -> None:
     box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": colour, "alpha": 0.85}
     axes.annotate(name, (place[0], place[1]), ha="center", va="center", fontsize=9, color="black", bbox=box)
 

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import matplotlib
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-__all__ = ["BLUE", "COLOURS", "GREY", "INK", "MARKERS", "MAX_CLASSES", "ORANGE", "PURPLE", "styled", "svg"]
+__all__ = ["BLUE", "COLOURS", "GREY", "INK", "MARKERS", "MAX_CLASSES", "ORANGE", "PURPLE", "darker", "styled", "svg"]
 
 #: Ten colours that people with any kind of colour vision can tell apart (Petroff, 2021, arXiv:2107.02270), and a marker for each.
 COLOURS = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
@@ -30,6 +31,12 @@ _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "vae_tf",  # equal figures give equal bytes
 }
+
+
+def darker(colour: str) -> tuple[float, float, float]:
+    """Return a darker shade, to outline what is filled with a colour that may be pale."""
+    red, green, blue = to_rgb(colour)
+    return 0.6 * red, 0.6 * green, 0.6 * blue
 
 
 def styled(draw: Callable) -> Callable:

@@ -64,8 +64,8 @@ def _objective(subject: Subject) -> str:
             return ""
     return (
         f" The objective ({run.config.objective['name']}) is not the plain ELBO{': ' if why else ''}{' and '.join(why)}. The curves show "
-        "the plain ELBO all the same, with the whole KL, so that models of any objective compare; the loss that training minimised is a column "
-        "of history.csv."
+        "the plain ELBO all the same, with the whole KL, so that models of any objective compare; the loss that training minimised is a "
+        "column of history.csv."
     )
 
 

@@ -18,7 +18,7 @@ from vae_tf.report.subject import Subject
 __all__ = ["training_and_generation"]
 
 _ELLIPSES, _DRAWS = 200, 200  # test images, and draws of the posterior of each
-_PSEUDO_INPUTS, _PSEUDO_COLUMNS = 60, 12
+_PSEUDO_INPUTS, _PSEUDO_COLUMNS = 30, 6
 _PRIOR = 5000  # draws from the prior whose width stands for that of the prior
 _TOLERATED, _SURE = 0.1, 3  # differences of width that go without a word: a share, and standard errors
 
@@ -34,7 +34,7 @@ def training_and_generation(subject: Subject) -> Chapter:
     prior = subject.vae.prior
     mixture = next((piece for piece in (prior, getattr(prior, "top", None)) if hasattr(piece, "pseudo_inputs")), None)
     if mixture is not None:
-        makers.append(partial(_pseudo_inputs, mixture))
+        makers.append(partial(_pseudo_inputs, subject, mixture))
     if prior.latent_dim == 2:
         makers += plane(subject)
     return Chapter("Training and generation", makers)
@@ -169,16 +169,17 @@ def _radius(subject: Subject) -> Picture:
     )
 
 
-def _pseudo_inputs(mixture: Any) -> Picture:
+def _pseudo_inputs(subject: Subject, mixture: Any) -> Picture:
     images = mixture.pseudo_inputs().numpy()
     shown = images[:_PSEUDO_INPUTS]
     rest = f", the first {len(shown)} of {len(images):,}" if len(images) > len(shown) else ""
     return Picture(
         "The pseudo-inputs of the prior",
         "What is the prior made of?",
-        f"Images u that were learned with the weights{rest}: the prior is the mixture of the posteriors q(z | u), each as likely as the "
-        "others. They need not look like data.",
-        f"{len(shown)} learned images, each of which stands for a component of the prior.",
+        f"In each pair, on the left an image u that was learned with the weights{rest}: the prior is the mixture of posteriors q(z | u), "
+        "each as likely as the others. They need not look like data. On the right what that component makes: the mean of p(x | z) at the "
+        "mean of q(z | u).",
+        f"{len(shown)} pairs of a learned image, which stands for a component of the prior, and of what is decoded there.",
         "png",
-        plots.png(plots.image_grid(shown, _PSEUDO_COLUMNS)),
+        plots.png(plots.pair_grid(shown, subject.vae(shown).numpy(), _PSEUDO_COLUMNS)),
     )
