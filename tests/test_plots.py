@@ -1,11 +1,14 @@
 """Pictures from arrays."""
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from vae_tf import plots
 from vae_tf.evaluation import Estimate
+from vae_tf.plots.comparison import comparison
 
 ROWS = [
     {"epoch": e, "elbo": -9.0 / e, "val_elbo": -10.0 / e, "kl": 1.0, "val_kl": 1.0, "reconstruction": -8.0 / e, "val_reconstruction": -9.0}
@@ -232,3 +235,17 @@ def test_a_sheet_has_no_gaps():
     tiles = plots.sheet(images, 2)
     assert tiles.shape == (4, 6, 1)
     assert tiles[::2, ::3, 0].tolist() == [[0, 85], [170, 255]]
+
+
+def test_names_with_dollar_signs_are_drawn_as_they_are():
+    odd = ["a$b", "$x^$"]
+    tiles = np.zeros((8, 4, 1), np.uint8)
+    means = np.random.default_rng(0).normal(size=(8, 2))
+    estimate = Estimate(0.0, 1.0, 9, "nats", "")
+    figures = (
+        plots.named_rows(tiles, odd, odd),
+        plots.latent_map(means, np.arange(8) % 2, odd),
+        comparison(odd, [estimate, estimate], [None, estimate]),
+    )
+    for figure in figures:
+        assert {text.decode() for text in re.findall(rb">([^<>]*\$[^<>]*)</t", plots.svg(figure))} >= set(odd)

@@ -8,8 +8,9 @@ from vae_tf.evaluation import Estimate
 from vae_tf.report.diagnosis import diagnosis
 from vae_tf.report.diagnosis.of_estimates import few_effective_samples, missed, unsettled
 from vae_tf.report.diagnosis.of_latents import collapsed, holed
-from vae_tf.report.diagnosis.of_sigma import saturated_sigma
+from vae_tf.report.diagnosis.of_sigma import misplaced_sigma, saturated_sigma
 from vae_tf.report.diagnosis.of_training import late_warm_up, overfitting, unfinished
+from vae_tf.report.sigma import SigmaLoss
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -72,6 +73,14 @@ CASES = {
     "many sigmas at their bound": (saturated_sigma, (np.r_[np.full(3, 0.01), np.ones(7)], 0.01), "Of all values 30% have a sigma"),
     "few sigmas at their bound": (saturated_sigma, (np.r_[0.01, np.ones(19)], 0.01), None),
     "one sigma above": (saturated_sigma, (np.array(0.1), 0.01), None),
+    "a sigma far from its best": (
+        misplaced_sigma,
+        (SigmaLoss(1520.0, 9.0, 0.4, 0.1),),
+        "0.25 times the model's own the ELBO",
+    ),
+    "a sigma near its best": (misplaced_sigma, (SigmaLoss(0.5, 0.01, 0.4, 0.38),), None),
+    "a sigma that may be at its best": (misplaced_sigma, (SigmaLoss(2.0, 1.0, 0.4, 0.3),), None),
+    "no sigma to misplace": (misplaced_sigma, (None,), None),
     "no sigma": (saturated_sigma, (None, None), None),
     "no bound": (saturated_sigma, (np.array(0.1), None), None),
 }

@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from vae_tf.evaluation.estimate import Estimate
 from vae_tf.files import replacing
-from vae_tf.plots.style import BLUE, INK, ORANGE, styled, svg
+from vae_tf.plots.style import BLUE, INK, ORANGE, plain, styled, svg
 
 __all__ = ["comparison", "save_figure"]
 
@@ -24,6 +24,7 @@ def comparison(names: Sequence[str], log_likelihoods: Sequence[Estimate], differ
         log_likelihoods: of the runs.
         differences: log p(x) less that of the first run, paired by image; None for the first.
     """
+    names = [plain(name) for name in names]
     figure = Figure(figsize=(8.6, 1.3 + 0.45 * len(names)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     rows = range(len(names))

@@ -11,7 +11,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
 from vae_tf.files import replacing
-from vae_tf.plots.style import styled
+from vae_tf.plots.style import plain, styled
 
 __all__ = ["image_grid", "named_rows", "pair_grid", "png", "save_png", "sheet", "spaced_grid"]
 
@@ -96,8 +96,8 @@ def named_rows(grid: np.ndarray, names: Sequence[str], columns: Sequence[str] = 
     axes = figure.subplots()
     rgba = np.broadcast_to(grid, (height, width, 3)) if grid.shape[-1] == 1 else grid
     axes.imshow(rgba, interpolation="none", extent=(0, width, height, 0))
-    axes.set_yticks(_middles(height, len(names)), names)
-    axes.set_xticks(_middles(width, len(columns)), columns)
+    axes.set_yticks(_middles(height, len(names)), [plain(name) for name in names])
+    axes.set_xticks(_middles(width, len(columns)), [plain(name) for name in columns])
     axes.tick_params(length=0, labelbottom=False, labeltop=True)
     axes.spines[:].set_visible(False)
     return figure

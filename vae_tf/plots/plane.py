@@ -11,7 +11,7 @@ from matplotlib.patches import Circle, Ellipse
 from matplotlib.ticker import MaxNLocator
 
 from vae_tf.plots.grids import sheet
-from vae_tf.plots.style import BLUE, COLOURS, GREY, INK, MARKERS, darker, styled
+from vae_tf.plots.style import BLUE, COLOURS, GREY, INK, MARKERS, darker, plain, styled
 
 __all__ = ["Frame", "frame", "latent_map", "manifold", "posteriors"]
 
@@ -86,7 +86,7 @@ def latent_map(
         size = (2 if MARKERS[index] == "*" else 1) * area  # a star has little of its square
         axes.scatter(x, y, s=size, facecolors=fill, edgecolors=edge, marker=MARKERS[index], zorder=2 + index / 100, **points)
     if labels is not None:
-        shown = [names[label] if names else str(label) for label in classes]
+        shown = [plain(names[label]) if names else str(label) for label in classes]
         for index, name in enumerate(shown):
             _label(axes, name, np.median(means[members == index], axis=0), darker(COLOURS[index]))
         dots = [Line2D([], [], linestyle="", marker=MARKERS[i], color=COLOURS[i], mec=darker(COLOURS[i])) for i in range(len(classes))]
@@ -123,7 +123,7 @@ def posteriors(
         axes.add_patch(Ellipse(mean, width, height, angle=angle, facecolor=(COLOURS[member], 0.25), edgecolor=COLOURS[member]))
         if labels is not None:
             name = names[classes[member]] if names else str(classes[member])
-            axes.text(mean[0], mean[1], name[:3], ha="center", va="center", fontsize=7, clip_on=True)
+            axes.text(mean[0], mean[1], plain(name[:3]), ha="center", va="center", fontsize=7, clip_on=True)
     _set_limits(axes, means, prior)
     return figure
 

@@ -8,7 +8,7 @@ import matplotlib
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-__all__ = ["BLUE", "COLOURS", "GREY", "INK", "MARKERS", "MAX_CLASSES", "ORANGE", "PURPLE", "darker", "styled", "svg"]
+__all__ = ["BLUE", "COLOURS", "GREY", "INK", "MARKERS", "MAX_CLASSES", "ORANGE", "PURPLE", "darker", "plain", "styled", "svg"]
 
 #: Ten colours that people with any kind of colour vision can tell apart (Petroff, 2021, arXiv:2107.02270), and a marker for each.
 COLOURS = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
@@ -37,6 +37,11 @@ def darker(colour: str) -> tuple[float, float, float]:
     """Return a darker shade, to outline what is filled with a colour that may be pale."""
     red, green, blue = to_rgb(colour)
     return 0.6 * red, 0.6 * green, 0.6 * blue
+
+
+def plain(name: str) -> str:
+    """Return a name that a user gave as matplotlib has it drawn as it is: a dollar sign would begin a formula."""
+    return name.replace("$", r"\$")
 
 
 def styled(draw: Callable) -> Callable:

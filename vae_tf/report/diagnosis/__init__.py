@@ -8,10 +8,10 @@ import tensorflow as tf
 from vae_tf.report.diagnosis.finding import Finding
 from vae_tf.report.diagnosis.of_estimates import few_effective_samples, missed, unsettled
 from vae_tf.report.diagnosis.of_latents import collapsed, holed
-from vae_tf.report.diagnosis.of_sigma import saturated_sigma
+from vae_tf.report.diagnosis.of_sigma import misplaced_sigma, saturated_sigma
 from vae_tf.report.diagnosis.of_training import late_warm_up, overfitting, unfinished
 from vae_tf.report.holes import look
-from vae_tf.report.sigma import scale_of
+from vae_tf.report.sigma import scale_of, sigma_loss
 from vae_tf.report.subject import Subject
 
 __all__ = ["Finding", "diagnosis"]
@@ -36,6 +36,7 @@ def diagnosis(subject: Subject) -> list[Finding]:
         few_effective_samples(*subject.effective_samples),
         _holed(subject),
         saturated_sigma(*_scales(subject)),
+        misplaced_sigma(sigma_loss(subject)),
     ]
     return [finding for finding in found if finding is not None]
 
