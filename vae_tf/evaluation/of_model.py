@@ -46,7 +46,8 @@ def evaluate(
         label: [N] or [N, K], if the model has a condition.
         samples: S per image for both estimators of log p(x), at least 1.
         seed: of the noise, at least 0.
-        prior_images: plain Monte Carlo, which is there to be looked at rather than used, takes this many of the first images; at least 2.
+        prior_images: plain Monte Carlo, and the model without its dead dimensions, which are there to be looked at rather than used, take
+            this many of the first images; at least 2.
         annealed_images: of the first test images, and of images that the model makes, for the check by annealed importance sampling, which
             is slow; 0 for none, else at least 2.
         verbose: show progress.
@@ -110,7 +111,7 @@ def evaluate_each(
     difference = Estimate.over(prior.log_likelihood - posterior.log_likelihood[: len(first)], "paired by image")
     found = replace(found, further={"what the encoder is worth": {f"{_PLAIN} less {_SAMPLING}": difference}})
     found = _with_information(found, vae, x, label, seed, verbose)
-    found = _without_dead_units(found, vae, x, label, active, posterior.log_likelihood, verbose)
+    found = _without_dead_units(found, vae, first, first_label, active, posterior.log_likelihood[: len(first)], verbose)
     if annealed_images:
         count = min(annealed_images, len(x))
         found = _with_annealed(found, vae, x[:count], None if label is None else label[:count], posterior.log_likelihood[:count], verbose)

@@ -39,7 +39,7 @@ def evaluate_run(
         images: its images.
         samples: as in `evaluate`, like all that follow.
         seed: of all noise.
-        prior_images: for plain Monte Carlo.
+        prior_images: for plain Monte Carlo and the model without its dead dimensions.
         annealed_images: for annealed importance sampling.
         verbose: show progress.
 
