@@ -139,7 +139,7 @@ def _gap(subject: Subject, compared: Callable[[], Compared]) -> Picture:
         + "; ".join(f"{name}, {values.mean():.1f} nats on average" for name, values in series.items())
         + ".",
         "svg+xml",
-        plots.svg(plots.histograms(series, {"mean of the first": gap.value}, f"{subject.evidence} - ELBO, nats per image")),
+        plots.svg(plots.histograms(series, {"mean" if len(series) == 1 else "mean of the first": gap.value}, f"{subject.evidence} - ELBO, nats per image")),
     )
 
 
