@@ -29,3 +29,15 @@ def classifiers(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VAE_TF_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="module")
+def fewer_samples():
+    """Keep reports small."""
+    from reports import FEW  # TensorFlow is not imported for tests that do without
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module, constants in FEW.items():
+            for name, value in constants.items():
+                patch.setattr(f"vae_tf.report.{module}.{name}", value)
+        yield

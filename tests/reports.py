@@ -1,12 +1,10 @@
 """Tiny runs to report on, and their pages read back."""
 
 import shutil
-from contextlib import contextmanager
 from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
-import pytest
 
 from vae_tf.config import Config
 from vae_tf.evaluation import EffectiveSamples, Estimate, Evaluation
@@ -28,16 +26,6 @@ FEW = {
     "sweep": {"_IMAGES": 6, "_SAMPLES": 3},
 }
 LAYERS = {"name": "top-down", "top": {"name": "vampprior", "components": 3}, "hidden": [4]}
-
-
-@contextmanager
-def fewer_samples():
-    """Keep reports small."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module, constants in FEW.items():
-            for name, value in constants.items():
-                patch.setattr(f"vae_tf.report.{module}.{name}", value)
-        yield
 
 
 class Page(HTMLParser):

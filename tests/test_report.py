@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from reports import LAYERS, Page, copied, evaluation, fewer_samples, trained
+from reports import LAYERS, Page, copied, evaluation, trained
 
 from vae_tf.errors import RunError
 from vae_tf.objective import OBJECTIVES
@@ -34,10 +34,7 @@ ELLIPSES, HOLES, PSEUDO = "Posteriors over the prior", "Decoded in holes, and no
 PLANE = ["The manifold", "The map of test images"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def few():
-    with fewer_samples():
-        yield
+pytestmark = pytest.mark.usefixtures("fewer_samples")
 
 
 @pytest.fixture(scope="module")

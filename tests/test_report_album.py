@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from reports import LAYERS, evaluation, fewer_samples, pictures, subject_of, trained
+from reports import LAYERS, evaluation, pictures, subject_of, trained
 
 from vae_tf.evaluation import Estimate
 from vae_tf.latents import posterior_moments, prior_draws
@@ -22,11 +22,7 @@ from vae_tf.report.plane import manifold
 from vae_tf.report.training_and_generation import training_and_generation
 from vae_tf.run import EVALUATION
 
-
-@pytest.fixture(scope="module", autouse=True)
-def few():
-    with fewer_samples():
-        yield
+pytestmark = pytest.mark.usefixtures("fewer_samples")
 
 
 @pytest.fixture(scope="module")

@@ -6,15 +6,11 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
-from reports import fewer_samples, trained
+from reports import trained
 
 from vae_tf.report import train_sweep, write_report
 
-
-@pytest.fixture(scope="module", autouse=True)
-def few():
-    with fewer_samples():
-        yield
+pytestmark = pytest.mark.usefixtures("fewer_samples")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from pieces import tiny
-from reports import fewer_samples, pictures, subject_of, trained
+from reports import pictures, subject_of, trained
 
 from vae_tf import plots
 from vae_tf.build import build_model
@@ -30,10 +30,7 @@ WITH_SIGMA = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def few():
-    with fewer_samples():
-        yield
+pytestmark = pytest.mark.usefixtures("fewer_samples")
 
 
 @pytest.fixture(scope="module")

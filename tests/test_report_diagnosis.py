@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from reports import fewer_samples, subject_of, trained
+from reports import subject_of, trained
 
 from vae_tf.evaluation import Estimate
 from vae_tf.report.diagnosis import diagnosis
@@ -12,11 +12,7 @@ from vae_tf.report.diagnosis.of_sigma import misplaced_sigma, saturated_sigma
 from vae_tf.report.diagnosis.of_training import late_warm_up, overfitting, unfinished
 from vae_tf.report.sigma import SigmaLoss
 
-
-@pytest.fixture(scope="module", autouse=True)
-def few():
-    with fewer_samples():
-        yield
+pytestmark = pytest.mark.usefixtures("fewer_samples")
 
 
 def rows(validation, training=None, kl=20.0):

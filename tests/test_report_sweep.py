@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from reports import LAYERS, fewer_samples, pictures, subject_of, trained
+from reports import LAYERS, pictures, subject_of, trained
 
 from vae_tf.cli import main
 from vae_tf.config import preset
@@ -11,11 +11,7 @@ from vae_tf.errors import ConfigError
 from vae_tf.report import train_sweep
 from vae_tf.report.sweep import beyond, shortened, sweep
 
-
-@pytest.fixture(scope="module", autouse=True)
-def few():
-    with fewer_samples():
-        yield
+pytestmark = pytest.mark.usefixtures("fewer_samples")
 
 
 @pytest.fixture(scope="module")

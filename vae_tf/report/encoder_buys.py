@@ -128,18 +128,18 @@ def _gap(subject: Subject, compared: Callable[[], Compared]) -> Picture:
                 f"with {_SAMPLES:,} samples on {'these' if count == len(gaps) else f'{count:,} of these'} images, and that too is a lower "
                 "bound on average."
             )
+    mean = "mean" if len(series) == 1 else "mean of the first"
     return Picture(
         "What the ELBO leaves out",
         f"How far is the bound from {subject.evidence}?",
         f"{subject.evidence} - ELBO for {gap.images:,} test images, the former by importance sampling with {samples} samples, drawn for "
-        f"this picture: "
-        f"{gap.value:.2f} ± {gap.standard_error:.2f} nats on average. It is KL({subject.posterior} || {exact}), what a better encoder "
-        f"could win without any change of the decoder. {more}",
+        f"this picture: {gap.value:.2f} ± {gap.standard_error:.2f} nats on average. It is KL({subject.posterior} || {exact}), what a "
+        f"better encoder could win without any change of the decoder. {more}",
         f"Histograms of gaps, of {gaps.min():.1f} to {gaps.max():.1f} nats: "
         + "; ".join(f"{name}, {values.mean():.1f} nats on average" for name, values in series.items())
         + ".",
         "svg+xml",
-        plots.svg(plots.histograms(series, {"mean" if len(series) == 1 else "mean of the first": gap.value}, f"{subject.evidence} - ELBO, nats per image")),
+        plots.svg(plots.histograms(series, {mean: gap.value}, f"{subject.evidence} - ELBO, nats per image")),
     )
 
 
