@@ -10,7 +10,7 @@ from vae_tf import ConfigError, Elbo
 from vae_tf.build import build_model
 from vae_tf.evaluation import log_weights
 from vae_tf.evaluation.annealed import annealed, bidirectional
-from vae_tf.evaluation.chains import STARTS, Chains, inverse_temperatures
+from vae_tf.evaluation.chains import STARTS, Annealing, Chains, inverse_temperatures
 
 LOW, HIGH = LinearGaussian.orthogonal(6, 2), LinearGaussian.orthogonal(60, 50)
 
@@ -53,7 +53,7 @@ def test_temperatures_go_from_0_to_1_densest_at_both_ends():
 def test_weights_are_unbiased_with_few_temperatures_both_ways(start):
     """E[w] = p(x) of chains from the start, and E[w] = 1 / p(x) of chains from exact draws of the posterior."""
     vae = LOW.vae(widen=1.3, shift=0.8)
-    chains = Chains(vae, 4, 40, 3, start, 0)
+    chains = Chains(vae, Annealing(4, 40, 3, start))
     x, z = chains.simulate(200, None)
     sizes, truth = chains.pilot(x, None, False), evidence(LOW, x)
     there, back = chains.forward(x, None, sizes, False), chains.backward(x, None, z, sizes, False)
@@ -68,7 +68,7 @@ def test_weights_are_unbiased_with_few_temperatures_both_ways(start):
 )
 def test_the_evidence_is_found_in_low_and_high_dimension(oracle, temperatures, start, error):
     x = images(oracle, 20)
-    found = annealed(oracle.vae(widen=0.8, shift=0.3), x, temperatures=temperatures, start=start, verbose=False)
+    found = annealed(oracle.vae(widen=0.8, shift=0.3), x, annealing=Annealing(temperatures, start=start), verbose=False)
     assert np.mean(found.log_likelihood - evidence(oracle, x)) == pytest.approx(0, abs=error)
     assert found.acceptance.mean() == pytest.approx(0.65, abs=0.15)
     assert ((found.effective_samples >= 1) & (found.effective_samples <= 16)).all()
@@ -79,7 +79,7 @@ def test_the_evidence_is_found_in_low_and_high_dimension(oracle, temperatures, s
 
 def test_more_temperatures_raise_the_estimate_and_make_chains_agree():
     x = images(HIGH, 30)
-    few, more, many = (annealed(HIGH.vae(), x, temperatures=t, chains=4, verbose=False) for t in (3, 20, 150))
+    few, more, many = (annealed(HIGH.vae(), x, annealing=Annealing(t, chains=4), verbose=False) for t in (3, 20, 150))
     truth = evidence(HIGH, x).mean()
     assert few.estimate.value < more.estimate.value - 5 < many.estimate.value - 6
     assert many.estimate.value < truth
@@ -90,7 +90,7 @@ def test_more_temperatures_raise_the_estimate_and_make_chains_agree():
 def test_the_bounds_bracket_the_evidence_and_close(start):
     gaps = []
     for temperatures in (3, 60):
-        both = bidirectional(HIGH.vae(widen=0.8, shift=0.3), 40, temperatures=temperatures, chains=4, start=start, verbose=False)
+        both = bidirectional(HIGH.vae(widen=0.8, shift=0.3), 40, annealing=Annealing(temperatures, chains=4, start=start), verbose=False)
         truth = evidence(HIGH, both.x)
         gaps.append(both.gap.value)
         assert both.gap.value == pytest.approx(both.upper.estimate.value - both.lower.estimate.value)
@@ -105,7 +105,7 @@ def test_the_bounds_bracket_the_evidence_and_close(start):
 def test_a_bracket_shows_that_another_estimate_on_the_same_images_is_too_low():
     """Importance sampling with a bad encoder, or too few samples, falls below the lower bound."""
     vae = HIGH.vae(shift=1.0)
-    both = bidirectional(vae, 30, temperatures=150, chains=4, verbose=False)
+    both = bidirectional(vae, 30, annealing=Annealing(150, chains=4), verbose=False)
     weights = log_weights(vae, both.x, samples=100)
     assert weights.log_likelihood.mean() < both.lower.log_likelihood.mean() - 1
     exact = log_weights(HIGH.vae(), both.x, samples=1).log_likelihood.mean()
@@ -113,7 +113,9 @@ def test_a_bracket_shows_that_another_estimate_on_the_same_images_is_too_low():
 
 
 def test_equal_seeds_give_equal_numbers(exact):
-    first, again, other = (bidirectional(exact, 4, temperatures=3, chains=3, leapfrog=2, seed=seed, verbose=False) for seed in (7, 7, 8))
+    first, again, other = (
+        bidirectional(exact, 4, annealing=Annealing(3, chains=3, leapfrog=2, seed=seed), verbose=False) for seed in (7, 7, 8)
+    )
     np.testing.assert_array_equal(first.x, again.x)
     assert not np.array_equal(first.x, other.x)
     for way in ("lower", "upper"):
@@ -130,7 +132,7 @@ def test_the_steps_that_the_pilot_found_are_held_while_chains_count(exact, monke
         seen.append((temperature, size))
         return moved(chains, z, x, label, temperature, size, seed)
 
-    chains = Chains(exact, 4, 3, 2, "prior", 0)
+    chains = Chains(exact, Annealing(4, 3, 2))
     x, z = chains.simulate(6, None)
     sizes = chains.pilot(x, None, False)
     assert len(set(sizes)) == 4
@@ -150,11 +152,11 @@ def test_images_are_worked_on_in_shares_of_bounded_size(exact, monkeypatch):
 
     monkeypatch.setattr(Chains, "_moved", recorded)
     monkeypatch.setattr("vae_tf.evaluation.chains._ROWS", 40)
-    found = annealed(exact, x, temperatures=20, chains=4, verbose=False)
+    found = annealed(exact, x, annealing=Annealing(20, chains=4), verbose=False)
     assert max(rows) == 40
     np.testing.assert_allclose(found.log_likelihood, evidence(LOW, x), atol=1.5)
     monkeypatch.setattr("vae_tf.evaluation.chains._LARGEST", 4 * 5 * 6)
-    annealed(exact, x, temperatures=2, chains=4, verbose=False)
+    annealed(exact, x, annealing=Annealing(2, chains=4), verbose=False)
     assert rows[-1] == 4 * 4
 
 
@@ -175,7 +177,7 @@ def suiting(prior):
 def test_any_prior_agrees_with_plain_monte_carlo(binary_images, prior):
     vae, x = built(**suiting(prior)), binary_images[:10]
     label = None if vae.condition is None else np.arange(10) % 3
-    found = annealed(vae, x, label, temperatures=15, leapfrog=2, verbose=False).log_likelihood
+    found = annealed(vae, x, label, annealing=Annealing(15, leapfrog=2), verbose=False).log_likelihood
     np.testing.assert_allclose(found, log_weights(vae, x, label, samples=10_000, proposal="prior").log_likelihood, atol=0.4)
 
 
@@ -185,7 +187,7 @@ def test_any_prior_agrees_with_plain_monte_carlo(binary_images, prior):
 def test_chains_start_at_any_posterior_and_the_label_of_an_image_stays_with_it(binary_images, axes):
     vae, x = built(**axes), binary_images[:10]
     label = 8 * np.random.default_rng(0).random((10, 3), np.float32) if axes.get("condition") else None
-    found = annealed(vae, x, label, temperatures=20, leapfrog=2, start="posterior", verbose=False).log_likelihood
+    found = annealed(vae, x, label, annealing=Annealing(20, leapfrog=2, start="posterior"), verbose=False).log_likelihood
     error = found - log_weights(vae, x, label, samples=10_000, proposal="prior").log_likelihood
     assert np.median(np.abs(error)) < 0.4, "an untrained posterior is a bad start: a few images are far off"
 
@@ -194,7 +196,7 @@ def test_chains_start_at_any_posterior_and_the_label_of_an_image_stays_with_it(b
 def test_images_of_the_models_own_making_have_a_likelihood(likelihood, monkeypatch):
     monkeypatch.setattr("vae_tf.evaluation.chains._DRAWN", 12)
     vae = built(likelihood=likelihood)
-    x, z = Chains(vae, 1, 1, 1, "prior", 0).simulate(20, None)
+    x, z = Chains(vae, Annealing(1, 1, 1)).simulate(20, None)
     assert x.shape == (20, 6, 5, 1)
     assert np.isfinite(vae.decode(z).log_prob(x)).all()
     assert len(np.unique(x[:, 0, 0, 0])) > 1
@@ -202,7 +204,7 @@ def test_images_of_the_models_own_making_have_a_likelihood(likelihood, monkeypat
 
 def test_labels_of_simulated_images_are_those_asked_for():
     vae = built(prior="conditional-normal", condition="classes")
-    both = bidirectional(vae, 9, np.arange(9) % 3, temperatures=5, chains=2, verbose=False)
+    both = bidirectional(vae, 9, np.arange(9) % 3, annealing=Annealing(5, chains=2), verbose=False)
     np.testing.assert_array_equal(both.label, np.arange(9) % 3)
     assert np.isfinite(both.gap.value)
 
@@ -210,7 +212,7 @@ def test_labels_of_simulated_images_are_those_asked_for():
 def test_under_xla_the_evidence_is_found_too():
     vae, x = LOW.vae(widen=0.8), images(LOW, 10)
     vae.compile(jit_compile=True)
-    np.testing.assert_allclose(annealed(vae, x, temperatures=20, verbose=False).log_likelihood, evidence(LOW, x), atol=1.0)
+    np.testing.assert_allclose(annealed(vae, x, annealing=Annealing(20), verbose=False).log_likelihood, evidence(LOW, x), atol=1.0)
 
 
 @pytest.mark.parametrize(
@@ -221,14 +223,17 @@ def test_under_xla_the_evidence_is_found_too():
         ({"leapfrog": 0}, "`leapfrog` must be at least 1 and below 2..31 - 1, got 0"),
         ({"seed": -1}, "`seed` must be at least 0 and below 2..31 - 1, got -1"),
         ({"start": "encoder"}, "`start` must be one of prior, posterior, got 'encoder'"),
-        ({"label": np.zeros(4, int)}, "`label` must be left out: images have none"),
     ],
 )
-def test_refuses(exact, options, message):
+def test_annealing_refuses(options, message):
     with pytest.raises(ConfigError, match=message):
-        annealed(exact, images(LOW, 4), **options)
-    with pytest.raises(ConfigError, match=message):
-        bidirectional(exact, 4, **options)
+        Annealing(**options)
+
+
+def test_a_label_that_nobody_asked_for_is_refused(exact):
+    for estimator, given in ((annealed, images(LOW, 4)), (bidirectional, 4)):
+        with pytest.raises(ConfigError, match="`label` must be left out: images have none"):
+            estimator(exact, given, np.zeros(4, int))
 
 
 @pytest.mark.parametrize(

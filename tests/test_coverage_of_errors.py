@@ -5,7 +5,7 @@ import pytest
 from oracle import LinearGaussian
 
 from vae_tf.evaluation import Estimate, log_weights
-from vae_tf.evaluation.annealed import annealed
+from vae_tf.evaluation.annealed import Annealing, annealed
 
 RUNS, IMAGES = 200, 50  # images are independent, and so is their noise: parts of one large run are runs of their own
 
@@ -18,7 +18,7 @@ def share_that_holds(per_image, truth):
 
 def estimate(method, vae, x):
     if method == "annealed":
-        return annealed(vae, x, temperatures=12, chains=4, leapfrog=2, verbose=False).log_likelihood
+        return annealed(vae, x, annealing=Annealing(12, chains=4, leapfrog=2), verbose=False).log_likelihood
     proposal, samples = ("posterior", 100) if method == "importance" else ("prior", 300)
     return log_weights(vae, x, samples=samples, proposal=proposal).log_likelihood
 

@@ -1,6 +1,6 @@
 """What a trained model is worth: estimates with their errors."""
 
-from vae_tf.evaluation.annealed import Annealed, Bidirectional, annealed, bidirectional
+from vae_tf.evaluation.annealed import Annealed, Annealing, Bidirectional, annealed, bidirectional
 from vae_tf.evaluation.dead_units import WithoutDeadUnits, without_dead_units
 from vae_tf.evaluation.estimate import Estimate
 from vae_tf.evaluation.features import Classifier, classifier
@@ -16,6 +16,7 @@ from vae_tf.evaluation.sample_quality import SampleQuality, draw_samples, sample
 __all__ = [
     "CAVEAT",
     "Annealed",
+    "Annealing",
     "Bidirectional",
     "Classifier",
     "EffectiveSamples",

@@ -21,11 +21,13 @@ import numpy as np
 import tensorflow as tf
 
 from vae_tf.errors import ConfigError
-from vae_tf.evaluation.chains import Chains, Travel
+from vae_tf.evaluation.chains import Annealing, Chains, Travel
 from vae_tf.evaluation.estimate import Estimate
 from vae_tf.model import VAE
 
-__all__ = ["Annealed", "Bidirectional", "annealed", "bidirectional"]
+__all__ = ["Annealed", "Annealing", "Bidirectional", "annealed", "bidirectional"]
+
+_USUAL = Annealing()
 
 
 @final
@@ -74,53 +76,29 @@ class Bidirectional:
         return Estimate.over(self.upper.log_likelihood - self.lower.log_likelihood, f"upper minus lower bound, {self.lower.method}")
 
 
-def annealed(
-    vae: VAE,
-    x: np.ndarray,
-    label: np.ndarray | None = None,
-    *,
-    temperatures: int = 1000,
-    chains: int = 16,
-    leapfrog: int = 5,
-    start: str = "prior",
-    seed: int = 0,
-    verbose: bool = True,
-) -> Annealed:
+def annealed(vae: VAE, x: np.ndarray, label: np.ndarray | None = None, annealing: Annealing = _USUAL, verbose: bool = True) -> Annealed:
     """Estimate log p(x) of each image, log p(x | y) given labels y, by annealed importance sampling.
 
     Args:
         vae: a trained model.
         x: [N, H, W, C] float32, in the likelihood's support.
         label: [N] or [N, K], if the model has a condition.
-        temperatures: moves of each chain, at least 1; the more, the closer.
-        chains: per image, at least 1.
-        leapfrog: steps of each move, at least 1.
-        start: "prior" or "posterior".
-        seed: of the noise, at least 0; equal seeds give equal numbers.
+        annealing: how chains travel.
         verbose: show progress.
 
     Raises:
-        ConfigError: an argument is out of range; or `label` is missing or one too many.
+        ConfigError: `label` is missing or one too many.
 
     Source: Neal (2001), equations 3 to 11; Hamiltonian moves and schedule as in Wu, Burda, Salakhutdinov and Grosse (2017).
     """
-    journey = Chains(vae, temperatures, chains, leapfrog, start, seed)
+    journey = Chains(vae, annealing)
     vae.generator.beside(tf.zeros([len(x), 1]), label)  # refuses a label that is missing or too many
     sizes = journey.pilot(x, label, verbose)
     return _below(journey, journey.forward(x, label, sizes, verbose))
 
 
 def bidirectional(
-    vae: VAE,
-    count: int = 100,
-    label: np.ndarray | None = None,
-    *,
-    temperatures: int = 1000,
-    chains: int = 16,
-    leapfrog: int = 5,
-    start: str = "prior",
-    seed: int = 0,
-    verbose: bool = True,
+    vae: VAE, count: int = 100, label: np.ndarray | None = None, annealing: Annealing = _USUAL, verbose: bool = True
 ) -> Bidirectional:
     """Bracket log p(x) of images that the model makes, by annealed importance sampling both ways.
 
@@ -128,15 +106,11 @@ def bidirectional(
         vae: a trained model.
         count: N images, at least 2.
         label: one for each image, [N] or [N, K], if the model has a condition.
-        temperatures: as in `annealed`, like all that follow.
-        chains: per image, for each way.
-        leapfrog: steps of each move.
-        start: where chains of the lower bound start, and those of the upper bound end.
-        seed: of the images and of the noise.
+        annealing: how chains travel, and the seed of the images too.
         verbose: show progress.
 
     Raises:
-        ConfigError: an argument is out of range; or `label` is missing, one too many, or not one for each image.
+        ConfigError: `count` is out of range; or `label` is missing, one too many, or not one for each image.
 
     Source: Grosse, Ghahramani and Adams (2015), section 3; Wu, Burda, Salakhutdinov and Grosse (2017), section 4.
     """
@@ -144,7 +118,7 @@ def bidirectional(
         raise ConfigError(f"`count` must be at least 2, for one image has no standard error; got {count}.")
     if label is not None and len(label) != count:
         raise ConfigError(f"`label` must be one for each of the {count} images, got {len(label)}.")
-    journey = Chains(vae, temperatures, chains, leapfrog, start, seed)
+    journey = Chains(vae, annealing)
     x, z = journey.simulate(count, label)
     sizes = journey.pilot(x, label, verbose)
     lower = _below(journey, journey.forward(x, label, sizes, verbose))

@@ -1,6 +1,7 @@
 """Markov chains that travel between a distribution that can be drawn and p(x, z), for annealed importance sampling."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from math import ceil, exp, log
 from typing import NamedTuple, final
@@ -15,7 +16,7 @@ from vae_tf.latents import batches
 from vae_tf.model import VAE
 from vae_tf.progress import progress
 
-__all__ = ["STARTS", "Chains", "Travel", "inverse_temperatures"]
+__all__ = ["STARTS", "Annealing", "Chains", "Travel", "inverse_temperatures"]
 
 STARTS = ("prior", "posterior")
 
@@ -48,33 +49,55 @@ def inverse_temperatures(count: int) -> np.ndarray:
 
 
 @final
+@dataclass(frozen=True)
+class Annealing:
+    """How chains travel.
+
+    Attributes:
+        temperatures: moves of each chain, at least 1; the more, the closer.
+        chains: C per image, at least 1, and for each way.
+        leapfrog: steps of each move, at least 1.
+        start: "prior" or "posterior": where chains of a lower bound start, and those of an upper bound end.
+        seed: of all noise, at least 0; equal seeds give equal numbers.
+
+    Raises:
+        ConfigError: an attribute is out of range.
+    """
+
+    temperatures: int = 1000
+    chains: int = 16
+    leapfrog: int = 5
+    start: str = "prior"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("temperatures", 1), ("chains", 1), ("leapfrog", 1), ("seed", 0)):
+            if not least <= getattr(self, name) < 2**31 - 1:
+                raise ConfigError(f"`{name}` must be at least {least} and below 2**31 - 1, got {getattr(self, name)}.")
+        if self.start not in STARTS:
+            raise ConfigError(f"`start` must be one of {', '.join(STARTS)}, got {self.start!r}.")
+
+    def __str__(self) -> str:
+        return f"annealed importance sampling, {self.temperatures} temperatures, {self.chains} chains from the {self.start}"
+
+
+@final
 class Chains:
     """Chains along f_b = f_0^(1 - b) f_1^b, from f_0, the prior or the posterior, to f_1(z) = p(x, z), for one model.
 
     Args:
         vae: a trained model.
-        temperatures: moves of each chain, at least 1.
-        chains: C per image, at least 1.
-        leapfrog: steps of each move, at least 1.
-        start: "prior" or "posterior".
-        seed: of all noise, at least 0.
-
-    Raises:
-        ConfigError: an argument is out of range.
+        annealing: how they travel.
     """
 
-    def __init__(self, vae: VAE, temperatures: int, chains: int, leapfrog: int, start: str, seed: int):
-        for name, value, least in (("temperatures", temperatures, 1), ("chains", chains, 1), ("leapfrog", leapfrog, 1), ("seed", seed, 0)):
-            if not least <= value < 2**31 - 1:
-                raise ConfigError(f"`{name}` must be at least {least} and below 2**31 - 1, got {value}.")
-        if start not in STARTS:
-            raise ConfigError(f"`start` must be one of {', '.join(STARTS)}, got {start!r}.")
-        self.vae, self.chains, self.seed = vae, chains, seed
-        self.path = inverse_temperatures(temperatures)
-        self._from_start = tf.function(partial(_from_start, vae, start, chains), autograph=False)
-        self._slope = tf.function(partial(_slope, vae, start), autograph=False)
-        self._move = tf.function(partial(_move, vae, start, leapfrog), autograph=False, jit_compile=vae.jit_compile)
-        self.method = f"annealed importance sampling, {temperatures} temperatures, {chains} chains from the {start}"
+    def __init__(self, vae: VAE, annealing: Annealing):
+        self.vae, self.chains, self.seed = vae, annealing.chains, annealing.seed
+        self.path = inverse_temperatures(annealing.temperatures)
+        self._from_start = tf.function(partial(_from_start, vae, annealing.start, annealing.chains), autograph=False)
+        self._slope = tf.function(partial(_slope, vae, annealing.start), autograph=False)
+        move = partial(_move, vae, annealing.start, annealing.leapfrog)
+        self._move = tf.function(move, autograph=False, jit_compile=vae.jit_compile)
+        self.method = str(annealing)
 
     def simulate(self, count: int, label: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Return images x ~ p(x | z), [count, H, W, C], and the z ~ p(z) of each, [count, D], for labels [count] or [count, K]."""

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from vae_tf.errors import ConfigError, DataError
-from vae_tf.evaluation.annealed import annealed, bidirectional
+from vae_tf.evaluation.annealed import Annealing, annealed, bidirectional
 from vae_tf.evaluation.dead_units import without_dead_units
 from vae_tf.evaluation.estimate import Estimate
 from vae_tf.evaluation.importance import LogWeights, log_weights
@@ -169,8 +169,8 @@ def _without_dead_units(
 def _with_annealed(
     found: Evaluation, vae: VAE, x: np.ndarray, label: np.ndarray | None, log_likelihood: np.ndarray, verbose: bool
 ) -> Evaluation:
-    chains = annealed(vae, x, label, start="prior", temperatures=_FAR, seed=found.seed, verbose=verbose)
-    made = bidirectional(vae, len(x), label, start="posterior", temperatures=_NEAR, seed=found.seed, verbose=verbose)
+    chains = annealed(vae, x, label, Annealing(_FAR, start="prior", seed=found.seed), verbose)
+    made = bidirectional(vae, len(x), label, Annealing(_NEAR, start="posterior", seed=found.seed), verbose)
     sampled = log_weights(vae, made.x, made.label, samples=found.samples, seed=found.seed, verbose=verbose).log_likelihood
     tests = {
         "annealed": chains.estimate,
