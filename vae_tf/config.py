@@ -136,6 +136,8 @@ class TrainingConfig:
         jit_compile: compile the training step with XLA: faster for dense networks on a CPU, slower for convolutions.
         non_finite: what follows a loss or weight that is no finite number: `stop` ends the training, `rollback` goes back to the weights
             and the optimizer of the beginning of the epoch and on with its other batches, ten times at most.
+        patience: after how many epochs without a smaller `val_loss` the training ends early; its weights are then those of the epoch with
+            the smallest. Epochs count from when the schedule of the objective is over. None trains all epochs and keeps the last weights.
     """
 
     epochs: _Positive = 20
@@ -145,6 +147,7 @@ class TrainingConfig:
     average: Annotated[float, BeforeValidator(_no_truth), Field(gt=0, lt=1)] | None = None
     jit_compile: bool = False
     non_finite: Literal["stop", "rollback"] = "stop"
+    patience: _Positive | None = None
 
 
 @dataclass(frozen=True, config=_STRICT)

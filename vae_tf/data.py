@@ -98,6 +98,7 @@ def training_batches(
     corrupt: str = "none",
     corruption: float | None = None,
     first_epoch: int = 0,
+    first_step: int = 0,
 ) -> tf.data.Dataset:
     """Return shuffled batches without end, a pure function of the seed: epoch e is the same wherever the pipeline started.
 
@@ -111,6 +112,7 @@ def training_batches(
         corrupt: "none", or the kind of corruption of a copy that stands before each image.
         corruption: how much of it.
         first_epoch: the epoch to begin with, `steps_per_epoch(split, batch_size)` batches each.
+        first_step: the batch of that epoch to begin with; those before it are not made.
 
     Returns:
         Batches x of float32 [B, H, W, C] in [0, 1], or (x, y) with labels; with corruption, the pair (corrupted, x) is in the place of x:
@@ -136,7 +138,8 @@ def training_batches(
         epoch_key = tf.random.fold_in(tf.constant([seed, 0], tf.int64), epoch)
         order = tf.random.experimental.stateless_shuffle(tf.range(len(split)), tf.random.fold_in(epoch_key, 0))
         rows = tf.reshape(order[: steps * batch_size], [steps, batch_size])
-        batches = tf.data.Dataset.from_tensor_slices((rows, tf.range(1, steps + 1)))
+        first = tf.where(epoch == first_epoch, first_step, 0)
+        batches = tf.data.Dataset.from_tensor_slices((rows[first:], tf.range(first + 1, steps + 1)))
         return batches.map(lambda rows, step: batch(rows, tf.random.fold_in(epoch_key, step)))
 
     endless = tf.data.Dataset.counter(first_epoch).flat_map(epoch_batches)

@@ -4,13 +4,14 @@ VaeTfError
 ├── ConfigError   a configuration, a piece or an argument that cannot work
 ├── DataError     images that are missing, unreadable or out of range
 └── RunError      a run folder that is missing, damaged or holds something else
-    └── InterruptedRun   training was stopped by the user
+    └── InterruptedRun   training was stopped by the user (Ctrl-C)
+        └── PreemptedRun   training was asked to stop (SIGTERM): whoever did may start it again
 """
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["ConfigError", "DataError", "InterruptedRun", "RunError", "VaeTfError", "did_you_mean"]
+__all__ = ["ConfigError", "DataError", "InterruptedRun", "PreemptedRun", "RunError", "VaeTfError", "did_you_mean"]
 
 
 class VaeTfError(ValueError):
@@ -31,6 +32,10 @@ class RunError(VaeTfError):
 
 class InterruptedRun(RunError):
     """Training was stopped by the user; the message says how to go on."""
+
+
+class PreemptedRun(InterruptedRun):
+    """Training was asked to stop by SIGTERM, as schedulers do before they take a machine away; it can go on elsewhere."""
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
