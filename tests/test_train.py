@@ -47,6 +47,25 @@ def test_the_same_configuration_gives_the_same_numbers(complete, tmp_path):
     assert same_weights(again, complete)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("x", "fingerprint is .*, and the first that changed is among the train images 300 to 303, counted from 0; restore them"),
+        ("y", "fingerprint is .*, and the first that changed is among the train labels 300 to 303, counted from 0; restore them"),
+    ],
+)
+def test_where_a_data_set_changed_is_said(tmp_path, change, message):
+    rng = np.random.default_rng(0)
+    arrays = {"x": rng.random((400, 4, 4, 1)).astype(np.float32), "y": np.arange(400) % 2}
+    sets = [f"data.source=npz:{tmp_path}/a.npz", "data.binarize=none", "model.likelihood=normal", "model.condition=classes"]
+    np.savez(tmp_path / "a.npz", **arrays)
+    run = train(config(epochs=2, batch_size=300).override(sets), tmp_path / "run", verbose=0)
+    arrays[change][301] = 1 - arrays[change][301]
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(RunError, match=message):
+        run.images()
+
+
 def test_the_learning_rate_is_constant_and_then_falls_to_zero():
     rate = LinearAnneal(0.5, steps=100, anneal=0.4)
     assert [float(rate(step)) for step in (0, 60, 80, 100, 101)] == pytest.approx([0.5, 0.5, 0.25, 0, 0])

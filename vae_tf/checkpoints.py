@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol, final
 import tensorflow as tf
 import tf_keras as keras
 
-from vae_tf.errors import ConfigError, RunError
+from vae_tf.errors import ConfigError, RunError, reason
 from vae_tf.files import sync
 from vae_tf.history import History
 from vae_tf.model import VAE
@@ -164,7 +164,7 @@ class Keeper(keras.callbacks.Callback):
         try:
             self._checkpoint.read(str(path / _STATE)).assert_consumed()
         except _DAMAGE as error:
-            raise RunError(f"`{path}` is damaged ({_reason(error)}).") from None
+            raise RunError(f"`{path}` is damaged ({reason(error)}).") from None
 
     def save(self) -> None:
         """Write a checkpoint of now, unless it was just written.
@@ -237,7 +237,7 @@ class Keeper(keras.callbacks.Callback):
     def _full(self, error: Exception) -> RunError:
         run, last = self.folder.parent, "none" if self._saved is None else self._saved.name
         return RunError(
-            f"`{run}` can not be written to ({_reason(error)}); make room and go on with --resume, from the last checkpoint: {last}."
+            f"`{run}` can not be written to ({reason(error)}); make room and go on with --resume, from the last checkpoint: {last}."
         )
 
     def _positions(self) -> list[Position]:
@@ -271,9 +271,3 @@ class _Memory(tf.train.experimental.PythonState):
         self.seconds = memory["seconds"]
         for one in self._callbacks:
             one.recall(memory["callbacks"][type(one).__name__])
-
-
-def _reason(error: Exception) -> str:
-    """Return one line, without TensorFlow's marks of its own places."""
-    line = (str(error).splitlines() or [""])[0]
-    return re.sub(r"\{\{.*?\}\} ?| ?\[Op:\w*\]", "", line) or type(error).__name__

@@ -92,7 +92,9 @@ def train(
     """
     config = (configs.read(preset) if preset.endswith((".yaml", ".yml")) else configs.preset(preset)).override(assignments)
     start_tensorflow()
-    from vae_tf import train
+    from vae_tf import patience, train
+    from vae_tf.history import History
+    from vae_tf.run import HISTORY
 
     run = train.train(
         config,
@@ -103,7 +105,12 @@ def train(
         checkpoint_steps=checkpoint_steps,
         checkpoint_minutes=checkpoint_minutes,
     )
-    click.echo(f"trained {run.folder}, epochs: {config.training.epochs}. Next: python -m vae_tf evaluate {run.folder}{_again(data_dir)}")
+    rows = History(run.folder / HISTORY).rows
+    best = patience.best_epoch(run, rows)
+    epochs = (
+        f"{config.training.epochs}" if best is None else f"{len(rows)} of at most {config.training.epochs}, the weights are of epoch {best}"
+    )
+    click.echo(f"trained {run.folder}, epochs: {epochs}. Next: python -m vae_tf evaluate {run.folder}{_again(data_dir)}")
 
 
 @main.command()

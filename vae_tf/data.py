@@ -54,7 +54,7 @@ def load(config: DataConfig, seed: int, data_dir: str | None = None) -> Images:
         raise DataError(f"`data.source`: all splits of {config.source} must have one image shape; got {shapes}. Set `data.image_size`.")
     if not len(splits["train"]):
         raise DataError(f"`data.source`: {config.source} leaves no image to train on. Lower `data.validation` or `data.test`.")
-    return Images(**splits, levels=raw.levels, label_names=raw.label_names, source=config.source)
+    return Images(**splits, levels=raw.levels, label_names=raw.label_names, source=config.source, digests=raw.digests())
 
 
 def seen_levels(images: Images, config: DataConfig) -> int | None:

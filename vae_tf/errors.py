@@ -8,10 +8,13 @@ VaeTfError
         └── PreemptedRun   training was asked to stop (SIGTERM): whoever did may start it again
 """
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["ConfigError", "DataError", "InterruptedRun", "PreemptedRun", "RunError", "VaeTfError", "did_you_mean"]
+__all__ = ["ConfigError", "DataError", "InterruptedRun", "PreemptedRun", "RunError", "VaeTfError", "did_you_mean", "reason"]
+
+_PLACES = re.compile(r"\{\{.*?\}\} ?| ?\[Op:.*|Error in user-defined function passed to .*? with iterator: [\w:]+: ")
 
 
 class VaeTfError(ValueError):
@@ -45,3 +48,8 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
         return " There are none here."
     close = get_close_matches(word, candidates, n=1)
     return f" Did you mean {close[0]!r}?" if close else f" Known: {', '.join(candidates)}."
+
+
+def reason(error: Exception) -> str:
+    """Return what an error says in one line, without TensorFlow's marks of its own places."""
+    return _PLACES.sub("", (str(error).splitlines() or [""])[0]) or type(error).__name__

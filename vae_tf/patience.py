@@ -11,8 +11,9 @@ from vae_tf.checkpoints import Keeper, Position
 from vae_tf.config import TrainingConfig
 from vae_tf.errors import RunError
 from vae_tf.objective import Objective
+from vae_tf.run import Run
 
-__all__ = ["EarlyStop", "Patience"]
+__all__ = ["EarlyStop", "Patience", "best_epoch"]
 
 
 @final
@@ -52,6 +53,17 @@ class Patience:
         """
         best = self.best(rows)
         return best is not None and self.epochs is not None and len(rows) - best >= self.epochs
+
+
+def best_epoch(run: Run, rows: Sequence[Mapping[str, float]]) -> int | None:
+    """Return the epoch whose weights a complete run has, where that is not simply the last; None without patience.
+
+    Args:
+        run: the run.
+        rows: of its history.
+    """
+    training = run.config.training
+    return Patience.of(training, run.vae.objective, run.data.train // training.batch_size).best(rows)
 
 
 @final

@@ -77,7 +77,7 @@ def shortened(config: Config, latent_dim: int, steps_per_epoch: int) -> Config:
     objective = {name: _shrink(name, value, share, steps_per_epoch) for name, value in config.objective.items()}
     return replace(
         config.override([f"model.latent_dim={latent_dim}"]),
-        training=replace(config.training, epochs=epochs),
+        training=replace(config.training, epochs=epochs, patience=None),  # trainings of one length compare
         objective=objective,
     )
 
