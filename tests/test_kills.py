@@ -88,6 +88,7 @@ def kill_again_and_again(folder, epochs, moments, rng):
     kept = {path.name for path in (folder / "killed" / "checkpoints").iterdir()}
     assert f"epoch-{epochs}" in kept
     assert all(Position.named(name) for name in kept), "what killed processes left is gone"
+    assert {path.name for path in (folder / "killed").glob(".*")} == {".lock"}
     return unfinished
 
 

@@ -16,7 +16,7 @@ from vae_tf.checkpoints import Every, Keeper
 from vae_tf.config import Config
 from vae_tf.data import Images
 from vae_tf.errors import DataError, InterruptedRun, RunError
-from vae_tf.files import locked, replacing
+from vae_tf.files import locked, replacing, tidy
 from vae_tf.guards import CollapseGuard, FiniteGuard
 from vae_tf.history import History
 from vae_tf.interruption import Interruption, Signals
@@ -82,6 +82,7 @@ def _fit(
     vae: VAE, images: Images, config: Config, folder: Path, steps: int, every: Every, signals: Signals, resume: bool, verbose: int
 ) -> Run:
     _check_folder(folder, config, resume)  # again, now that nobody else can change it
+    tidy(folder)
     summary = DataSummary.of(images, config)
     if (folder / DATA).exists():
         DataSummary.read(folder / DATA).require(summary)
