@@ -173,7 +173,7 @@ def flip(path):
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(vae, copy, caplog, damage):
     damage(copy / "checkpoints" / "epoch-3")
     assert restored(vae, copy) == Position(2)
-    assert "checkpoints/epoch-3` is damaged (" in caplog.text
+    assert "checkpoints/epoch-3` is damaged, or of another model (" in caplog.text
     assert len(History(copy / "history.csv").rows) == 2
 
 
@@ -201,7 +201,7 @@ def test_a_checkpoint_within_an_epoch_counts_with_that_of_its_beginning(vae, hal
     if expected is not None:
         assert restored(vae, folder) == expected
         return
-    with pytest.raises(RunError, match="all checkpoints in .* are damaged; train again in another folder"):
+    with pytest.raises(RunError, match="all checkpoints in .* are damaged, or of another model; train again in another folder"):
         restored(vae, folder)
 
 
@@ -220,9 +220,15 @@ def test_where_all_checkpoints_are_damaged_the_run_is_refused_and_left_as_it_is(
     for path in (copy / "checkpoints").glob("*/*.data-*"):
         truncate(path)
     before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
-    with pytest.raises(RunError, match="all checkpoints in .* are damaged; train again in another folder"):
+    with pytest.raises(RunError, match="all checkpoints in .* are damaged, or of another model; train again in another folder"):
         restored(vae, copy)
     assert before == {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+
+
+def test_checkpoints_of_another_model_are_refused(copy):
+    other = build(config(**LONGER).override(["model.latent_dim=5"]), (8, 8, 1), 2, STEPS)
+    with pytest.raises(RunError, match="all checkpoints in .* are damaged, or of another model; train again in another folder"):
+        restored(other, copy)
 
 
 def test_a_first_checkpoint_that_is_damaged_is_no_loss(vae, copy):
