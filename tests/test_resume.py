@@ -288,28 +288,36 @@ def test_a_history_written_before_there_were_guards_is_read_and_continued(comple
 
 
 @pytest.fixture
-def limited():
-    """Let no file grow beyond a number of bytes, as on a full disk."""
+def full():
+    """Let no file grow beyond four thousand bytes, as on a full disk; a checkpoint is larger."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda most: lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4000, before[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.parametrize(
-    ("step", "most", "last"),
-    [(STEPS + 5, 4000, "epoch-2-step-4"), (2 * STEPS, 4000, "epoch-2-step-12"), (2 * STEPS, 0, "epoch-2-step-12")],
-    ids=["within an epoch", "at the end of an epoch", "with no room for the history"],
-)
-def test_on_a_full_disk_the_training_stops_and_the_last_checkpoint_stays(vae, tmp_path, limited, step, most, last):
-    folder = tmp_path / "run"
-    message = rf"run` can not be written to \((\[Errno 27\] )?.*File too large.*; make room and go on .* the last checkpoint: {last}\.$"
+@pytest.mark.parametrize("step", [STEPS + 5, 2 * STEPS - 1], ids=["within an epoch", "at its end"])
+def test_on_a_full_disk_the_training_stops_and_the_last_checkpoint_stays(vae, tmp_path, full, step):
+    folder, last = tmp_path / "run", "epoch-2-step-4" if step < 2 * STEPS - 1 else "epoch-2-step-12"
+    message = rf"run` can not be written to \(.*File too large\); make room and go on with --resume, from the last checkpoint: {last}\.$"
     with pytest.raises(RunError, match=message) as caught:
-        train_with([At(step, limited(most))], config(**LONGER), folder, checkpoint_steps=4)
-    limited(resource.RLIM_INFINITY)()
+        train_with([At(step, full)], config(**LONGER), folder, checkpoint_steps=4)
     assert "{{" not in str(caught.value)
     assert checkpoints(folder) >= {last, "epoch-1"}
     assert not (folder / "checkpoints" / ".unfinished").exists()
     assert restored(vae, folder).name == last
+
+
+def test_where_there_is_no_room_for_the_history_the_last_checkpoint_stays(vae, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    message = r"can not be written to \(.*No space left on device\); make room .*, from the last checkpoint: epoch-1-step-12\.$"
+    with pytest.raises(RunError, match=message):
+        train_with(
+            [At(STEPS, lambda: monkeypatch.setattr(History, "_write", fail))], config(**LONGER), tmp_path / "run", checkpoint_steps=4
+        )
+    monkeypatch.undo()
+    assert restored(vae, tmp_path / "run") == Position(0, 12)
 
 
 def test_a_folder_that_can_not_be_written_to_is_noticed_before_the_first_step(tmp_path, monkeypatch):
