@@ -1,7 +1,5 @@
 """The command line: parsing only. A command imports what it needs when it runs, so that mistakes are answered at once."""
 
-import os
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,11 +8,12 @@ import click
 
 from vae_tf import config as configs
 from vae_tf.errors import ConfigError, InterruptedRun, VaeTfError
+from vae_tf.options import DATA_DIR, again
 from vae_tf.startup import start_tensorflow
+from vae_tf.tuning.command import tune
 
 __all__ = ["main"]
 
-_DATA_DIR = click.option("--data-dir", envvar="TFDS_DATA_DIR", help="Folder of prepared tensorflow_datasets sets.")
 _COLUMNS = 20  # of classes
 _COUNT = 64
 _RUN = click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
@@ -68,15 +67,15 @@ def main() -> None:
 @click.option("--run", "folder", required=True, type=click.Path(path_type=Path), help="Run folder to create.")
 @click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE", help="Override a setting of the preset.")
 @click.option("--resume", is_flag=True, help="Continue from the last complete epoch.")
-@_DATA_DIR
+@DATA_DIR
 def train(preset: str, folder: Path, assignments: tuple[str, ...], resume: bool, data_dir: str | None) -> None:
     """Train PRESET, a name or a YAML file, in a run folder."""
-    config = (configs.read(preset) if preset.endswith((".yaml", ".yml")) else configs.preset(preset)).override(assignments)
+    config = configs.find(preset).override(assignments)
     start_tensorflow()
     from vae_tf import train
 
     run = train.train(config, folder, data_dir=data_dir, resume=resume, verbose=1 if sys.stdout.isatty() else 2)
-    click.echo(f"trained {run.folder}, epochs: {config.training.epochs}. Next: python -m vae_tf evaluate {run.folder}{_again(data_dir)}")
+    click.echo(f"trained {run.folder}, epochs: {config.training.epochs}. Next: python -m vae_tf evaluate {run.folder}{again(data_dir)}")
 
 
 @main.command()
@@ -93,7 +92,7 @@ def train(preset: str, folder: Path, assignments: tuple[str, ...], resume: bool,
     type=click.IntRange(min=0),
     help="Test images, and as many that the model makes, for the slow check by annealed importance sampling; 100 are a good number.",
 )
-@_DATA_DIR
+@DATA_DIR
 def evaluate(run: Path, samples: int, seed: int, annealed: int, data_dir: str | None) -> None:
     """Estimate the log-likelihood of RUN's test images and all else that can be known of it, with standard errors."""
     start_tensorflow()
@@ -103,7 +102,7 @@ def evaluate(run: Path, samples: int, seed: int, annealed: int, data_dir: str | 
     complete = runs.load(run)
     evaluation = evaluations.evaluate_run(complete, complete.images(data_dir), samples=samples, seed=seed, annealed_images=annealed)
     click.echo(evaluation.table())
-    click.echo(f"wrote {run / runs.EVALUATION}. Next: python -m vae_tf report {run}{_again(data_dir)}")
+    click.echo(f"wrote {run / runs.EVALUATION}. Next: python -m vae_tf report {run}{again(data_dir)}")
 
 
 @main.command()
@@ -139,7 +138,7 @@ def compare(run_folders: tuple[Path, ...], out: Path) -> None:
     metavar="SIZES",
     help="Also train small models of these numbers of latents, such as 2,5,10,20,50, in RUN/sweep, and lay them side by side.",
 )
-@_DATA_DIR
+@DATA_DIR
 def report(run: Path, sizes: tuple[int, ...], data_dir: str | None) -> None:
     """Write RUN/report.html: pictures that explain this model on its data."""
     start_tensorflow()
@@ -153,7 +152,7 @@ def report(run: Path, sizes: tuple[int, ...], data_dir: str | None) -> None:
     following = (
         f"python -m export {run} models --name NAME"
         if known
-        else f"python -m vae_tf evaluate {run}{_again(data_dir)}, and a report with its numbers"
+        else f"python -m vae_tf evaluate {run}{again(data_dir)}, and a report with its numbers"
     )
     click.echo(f"wrote {page}. Next: {following}")
 
@@ -194,6 +193,4 @@ def sample(run: Path, count: int | None, seed: int, label: str | None, out: Path
     click.echo(f"wrote {out}: {count} images, seed {seed}{given}.")
 
 
-def _again(data_dir: str | None) -> str:
-    """Return the option to repeat in the next command, if the environment does not give it."""
-    return "" if data_dir is None or os.environ.get("TFDS_DATA_DIR") else f" --data-dir {shlex.quote(data_dir)}"
+main.add_command(tune)

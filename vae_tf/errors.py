@@ -4,13 +4,14 @@ VaeTfError
 ├── ConfigError   a configuration, a piece or an argument that cannot work
 ├── DataError     images that are missing, unreadable or out of range
 └── RunError      a run folder that is missing, damaged or holds something else
+    ├── DivergedRun      training came to numbers that are not finite
     └── InterruptedRun   training was stopped by the user
 """
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["ConfigError", "DataError", "InterruptedRun", "RunError", "VaeTfError", "did_you_mean"]
+__all__ = ["ConfigError", "DataError", "DivergedRun", "InterruptedRun", "RunError", "VaeTfError", "did_you_mean"]
 
 
 class VaeTfError(ValueError):
@@ -27,6 +28,10 @@ class DataError(VaeTfError):
 
 class RunError(VaeTfError):
     """A run folder that is missing, damaged or holds something else."""
+
+
+class DivergedRun(RunError):
+    """Training came to numbers that are not finite; the message names the term and the batch."""
 
 
 class InterruptedRun(RunError):

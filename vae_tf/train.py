@@ -1,6 +1,7 @@
 """Training: fit a configuration into a run folder, epoch by epoch, so that it can be stopped and resumed exactly."""
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,15 @@ VALIDATION_BATCH = 500
 _CHUNK = 5000  # images checked at once
 
 
-def train(config: Config, folder: str | Path, *, data_dir: str | None = None, resume: bool = False, verbose: int = 2) -> Run:
+def train(
+    config: Config,
+    folder: str | Path,
+    *,
+    data_dir: str | None = None,
+    resume: bool = False,
+    verbose: int = 2,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> Run:
     """Train a configuration in a run folder and return the complete run.
 
     The run owns the process's random state: it seeds the initial weights with `keras.utils.set_random_seed(config.seed)`.
@@ -40,6 +49,7 @@ def train(config: Config, folder: str | Path, *, data_dir: str | None = None, re
         data_dir: where `tensorflow_datasets` keeps prepared sets; None for its default.
         resume: continue from the last complete epoch in `folder`; from the beginning when there is none.
         verbose: 1 a bar for each epoch, 2 some twenty lines in all, 0 silent.
+        callbacks: Keras's, called after those of the run: at the end of an epoch its history and checkpoint are written.
 
     Raises:
         ConfigError: the configuration can not work.
@@ -58,14 +68,23 @@ def train(config: Config, folder: str | Path, *, data_dir: str | None = None, re
         vae = build(config, images.image_shape, data.seen_levels(images, config.data), steps, images.label_size)
         _check_images(vae, images, config)
         with locked(folder):
-            return _fit(vae, images, config, folder, steps, resume, verbose)
+            return _fit(vae, images, config, folder, steps, resume, verbose, callbacks)
     except BlockingIOError:
         raise RunError(f"`{folder}` is being trained by another process; wait for it, or choose another for --run.") from None
     except KeyboardInterrupt:
         raise InterruptedRun("stopped by the user; what was complete is kept: go on with the same command and --resume.") from None
 
 
-def _fit(vae: VAE, images: Images, config: Config, folder: Path, steps: int, resume: bool, verbose: int) -> Run:
+def _fit(
+    vae: VAE,
+    images: Images,
+    config: Config,
+    folder: Path,
+    steps: int,
+    resume: bool,
+    verbose: int,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> Run:
     _check_folder(folder, config, resume)  # again, now that nobody else can change it
     summary = DataSummary.of(images, config)
     if (folder / DATA).exists():
@@ -104,6 +123,7 @@ def _fit(vae: VAE, images: Images, config: Config, folder: Path, steps: int, res
             keeper,
             Curves(folder / "tensorboard"),
             *([Narrator(training.epochs)] if verbose == 2 else []),
+            *callbacks,
         ],
         verbose=1 if verbose == 1 else 0,
     )
@@ -145,17 +165,5 @@ def _check_folder(folder: Path, config: Config, resume: bool) -> None:
     # A run that was stopped may go on with rollbacks: up to there, none would have been made.
     stored = replace(stored, training=replace(stored.training, non_finite=config.training.non_finite))
     if stored != config:
-        raise RunError(f"`{folder}` holds a run of another configuration ({_difference(stored, config)}); choose another for --run.")
-
-
-def _difference(stored: Config, given: Config) -> str:
-    old, new = _flat(stored.to_dict()), _flat(given.to_dict())
-    key = next(key for key in {**old, **new} if old.get(key) != new.get(key))
-    return f"{key} is {old.get(key)!r} there and {new.get(key)!r} here"
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
+        which = configs.difference(stored.to_dict(), config.to_dict())
+        raise RunError(f"`{folder}` holds a run of another configuration ({which}); choose another for --run.")
