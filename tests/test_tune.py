@@ -14,6 +14,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from click.testing import CliRunner
 
 from vae_tf import config as configs
@@ -106,9 +107,9 @@ def whole(tmp_path_factory):
     ("text", "read", "ends"),
     [
         ("model.latent_dim=8,16,32", "model.latent_dim=8,16,32", ("8", "16", "32")),
-        ("training.learning_rate=1e-4..1e-2:log", "training.learning_rate=0.0001..0.01:log", ("0.0001", "0.001", "0.01")),
+        ("training.learning_rate=1e-4..1e-2:log", "training.learning_rate=0.0001..0.01:log", ("0.0001", "0.01", "0.001")),
         ("training.batch_size=50..400:int:log", "training.batch_size=50..400:log:int", ("50", "400")),
-        ("training.anneal=0..1", "training.anneal=0..1", ("0", "0.5", "1")),
+        ("training.anneal=0..1", "training.anneal=0..1", ("0", "1", "0.5")),
         ("model.encoder.hidden=[8],[8, 8]", "model.encoder.hidden=[8],[8, 8]", ("[8]", "[8, 8]")),
         ("model.posterior=full-normal,{name: mixture, components: 2}", None, ("full-normal", "{name: mixture, components: 2}")),
         ("training.average=null,0.9", "training.average=null,0.9", ("null", "0.9")),
@@ -386,18 +387,17 @@ def test_a_search_without_optuna_says_how_to_install_it(tmp_path, monkeypatch):
 
 # What is trained
 
+TRAINED_SPACE = Space.parse(["training.learning_rate=0.001,0.01,1e30", "model.latent_dim=2,3"])
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A search of three trials that trains, of which one diverges."""
+    """A search that trains; some of its trials diverge."""
     folder, lines = tmp_path_factory.mktemp("studies") / "study", []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search, "answer", in_this_process)
-        trials = tuned(folder, 4, space=Space.parse(["training.learning_rate=0.001,0.01,1e30", "model.latent_dim=2,3"]), lines=lines)
+        trials = tuned(folder, 4, space=TRAINED_SPACE, lines=lines)
     return folder, trials, lines
-
-
-TRAINED_SPACE = Space.parse(["training.learning_rate=0.001,0.01,1e30", "model.latent_dim=2,3"])
 
 
 def test_each_trial_is_a_run_and_its_value_is_that_of_the_weights_that_it_keeps(trained):
@@ -442,11 +442,11 @@ def test_a_search_that_is_stopped_goes_on_to_the_same_numbers(trained, tmp_path,
 
     monkeypatch.setattr(search, "answer", dies)
     with pytest.raises(Killed):
-        tuned(tmp_path / "study", 2, space=TRAINED_SPACE)
+        tuned(tmp_path / "study", 1, space=TRAINED_SPACE)
     assert [trial.state for trial in Study(tmp_path / "study", BASE, TRAINED_SPACE).trials()] == [RUNNING]
     monkeypatch.setattr(search, "answer", in_this_process)
     lines = []
-    again = tuned(tmp_path / "study", 4, space=TRAINED_SPACE, lines=lines)
+    again = tuned(tmp_path / "study", 1, space=TRAINED_SPACE, lines=lines)
     assert lines[0] == "trial 0 goes on where it was stopped"
     for one, two in zip(again, trained[1]):
         assert (one.values, one.state, one.elbo) == (two.values, two.state, two.elbo)
@@ -455,49 +455,56 @@ def test_a_search_that_is_stopped_goes_on_to_the_same_numbers(trained, tmp_path,
 
 def test_a_pruned_trial_keeps_its_history_and_could_be_trained_to_its_end(tmp_path):
     request = {"config": BASE.to_dict(), "folder": str(tmp_path / "run"), "data_dir": None}
-    outcome = worker.respond(request, lambda epoch, elbo: epoch < 2)
+    written = []
+
+    def until(last):
+        def goes_on(epoch, elbo):
+            written.append((epoch, len((tmp_path / "run" / "history.csv").read_text().splitlines()) - 1))
+            return epoch < last
+
+        return goes_on
+
+    outcome = worker.respond(request, until(2))
     assert (outcome["state"], outcome["epochs"]) == (PRUNED, 2)
-    assert len((tmp_path / "run" / "history.csv").read_text().splitlines()) == 3
-    seen = []
-    outcome = worker.respond(request, lambda epoch, elbo: seen.append(epoch) or True)
-    assert (outcome["state"], outcome["epochs"], seen) == (COMPLETE, 3, [1, 2, 3])
+    outcome = worker.respond(request, until(9))
+    assert (outcome["state"], outcome["epochs"]) == (COMPLETE, 3)
+    assert written == [(1, 1), (2, 2), (1, 2), (2, 2), (3, 3)]  # an epoch is written down before it is told
 
 
-def test_what_would_stop_every_trial_stops_the_search_and_loses_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(search, "answer", in_this_process)
-    np.savez(tmp_path / "images.npz", x=np.random.default_rng(0).random((60, 4, 4, 1)).round())
-    base = BASE.override([f"data.source=npz:{tmp_path}/images.npz", "model.likelihood=bernoulli", "training.batch_size=8"])
-    space = Space.parse(["model.latent_dim=2,3"])
-    tuned(tmp_path / "study", 1, base, space)
-    kept = (tmp_path / "images.npz").read_bytes()
+def test_what_would_stop_every_trial_stops_the_search_and_loses_nothing(whole, toy, tmp_path, monkeypatch):
+    made = toy()
 
-    async def after_the_check(request, *arguments):
-        if "folder" in request:
-            (tmp_path / "images.npz").unlink()
-        return await in_this_process(request, *arguments)
+    async def full(request, *arguments):
+        if request.get("folder", "").endswith("trial-003"):
+            return {"error": "the disk is full.", "of_trial": False}
+        return await made(request, *arguments)
 
-    monkeypatch.setattr(search, "answer", after_the_check)
-    with pytest.raises(RunError, match=r"trial 1 was stopped: .*images.npz.* The same command goes on from there\."):
-        tuned(tmp_path / "study", 2, base, space)
-    monkeypatch.setattr(search, "answer", in_this_process)
-    with pytest.raises(RunError, match="images.npz"):
-        tuned(tmp_path / "study", 2, base, space)
-    (tmp_path / "images.npz").write_bytes(kept)
-    assert [trial.state for trial in tuned(tmp_path / "study", 2, base, space)] == [COMPLETE, COMPLETE]
+    monkeypatch.setattr(search, "answer", full)
+    with pytest.raises(RunError, match=r"trial 3 was stopped: the disk is full. The same command goes on from there\."):
+        tuned(tmp_path / "study")
+    monkeypatch.setattr(search, "answer", made)
+    assert tuned(tmp_path / "study") == whole
 
 
-def test_a_callback_of_train_sees_what_was_written(tmp_path):
-    import tf_keras as keras
+@pytest.mark.parametrize(
+    ("changes", "of_trial", "error"),
+    [
+        (["data.source=npz:nowhere.npz"], False, "nowhere.npz"),
+        (["training.batch_size=9999"], True, "`training.batch_size` must be in 1..1455"),
+        ([], True, "ResourceExhaustedError: OOM when allocating tensor"),
+    ],
+)
+def test_what_is_wrong_with_one_trial_is_told_from_what_would_stop_every_one(changes, of_trial, error, tmp_path, monkeypatch):
+    if error.startswith("Resource"):
 
-    class Rows(keras.callbacks.Callback):
-        seen = ()
+        def too_large(*arguments, **options):
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor\nwith shape")
 
-        def on_epoch_end(self, epoch, logs=None):
-            self.seen += (len((tmp_path / "run" / "history.csv").read_text().splitlines()) - 1,)
-
-    watcher = Rows()
-    train(BASE, tmp_path / "run", verbose=0, callbacks=[watcher])
-    assert watcher.seen == (1, 2, 3)
+        monkeypatch.setattr("vae_tf.tuning.trial.train", too_large)
+    request = {"config": BASE.override(changes).to_dict(), "folder": str(tmp_path / "run"), "data_dir": None}
+    answer = worker.respond(request, lambda epoch, elbo: True)
+    assert answer["of_trial"] is of_trial
+    assert error in answer["error"]
 
 
 # What is told
@@ -542,6 +549,7 @@ def test_the_picture_shows_every_trial_in_every_panel(whole):
     figure = tuning(whole, SPACE)
     curves, *panels = [axes for axes in figure.axes if axes.axison]
     assert len(curves.lines) == len(whole)
+    assert sum(line.get_marker() == "v" for line in curves.lines) == sum(trial.state == PRUNED for trial in whole)
     assert [axes.get_xlabel() for axes in panels] == [setting.key for setting in SPACE.settings]
     for axes in panels:
         assert sum(len(line.get_xdata()) for line in axes.lines if line.get_marker() in "o*v") == len(whole)
@@ -570,11 +578,14 @@ def test_the_command_tells_what_it_found_and_what_comes_next(tmp_path, monkeypat
 
 
 def test_a_search_in_which_nothing_is_complete_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(search, "answer", in_this_process)
-    options = ["--search=training.learning_rate=1e30,1e31", *(f"--set={text}" for text in SMALL), "--trials=1"]
-    done = CliRunner().invoke(main, ["tune", "digits", "--study", str(tmp_path / "study"), *options])
+    async def fails(request, *arguments):
+        return CHECKED if "configs" in request else {"error": "the training diverged.", "of_trial": True}
+
+    monkeypatch.setattr(search, "answer", fails)
+    done = CliRunner().invoke(main, ["tune", "digits", "--study", str(tmp_path / "study"), "--trials=2"])
     assert done.exit_code == 2
-    assert "error: no trial is complete" in done.stderr
+    assert done.stderr.startswith("error: no trial is complete")
+    assert "[2/2] trial 1: failed with training.learning_rate=" in done.stdout
     assert "(no trial is complete)" in done.stdout
 
 
@@ -633,7 +644,7 @@ def test_ctrl_c_ends_the_workers_and_says_how_to_go_on(tmp_path, monkeypatch, to
 
 
 def command(study, *more):
-    options = [f"--set={text}" for text in (*SMALL, "training.epochs=6")]
+    options = [f"--set={text}" for text in (*SMALL, "training.epochs=40")]
     options += ["--search=model.latent_dim=2,3", "--trials=2", "--jobs=2", *more]
     return [sys.executable, "-m", "vae_tf", "tune", "digits", "--study", str(study), *options]
 

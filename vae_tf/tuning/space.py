@@ -95,7 +95,7 @@ class Range:
         """The values to be tried before a search: both ends, and a fraction between them where there may be one."""
         middle = math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
         half = math.floor(middle) + 0.5
-        return (self.low, self.high) if self.integer else (self.low, half if self.low < half < self.high else middle, self.high)
+        return (self.low, self.high) if self.integer else (self.low, self.high, half if self.low < half < self.high else middle)
 
     def text(self, value: Value) -> str:
         """Return a value as YAML, with as many digits as a person would write."""

@@ -39,7 +39,7 @@ def main() -> None:
     say(respond(json.loads(words.get()), goes_on))
 
 
-def respond(request: dict[str, Any], goes_on: Callable[[int, float], bool] | None) -> dict[str, Any]:
+def respond(request: dict[str, Any], goes_on: Callable[[int, float], bool]) -> dict[str, Any]:
     """Do what is asked and return the answer, or the `error`, and whether it is one `of_trial` or would stop every trial.
 
     Args:
