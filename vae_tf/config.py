@@ -133,7 +133,9 @@ class TrainingConfig:
         anneal: share of the training, at its end, over which the learning rate falls linearly to zero.
         average: decay of an exponential moving average of the weights over the steps, such as 0.999, which takes their place when the
             training ends (Polyak and Juditsky, 1992); None keeps the weights of the last step.
-        jit_compile: compile the training step with XLA: faster for dense networks on a CPU, slower for convolutions.
+        jit_compile: compile the training step with XLA: faster for dense networks on a CPU, slower for convolutions. None: as the model,
+            the machine and the length of the training suggest.
+        steps_per_execution: optimizer steps in one call from Python. None: many where they are short.
         non_finite: what follows a loss or weight that is no finite number: `stop` ends the training, `rollback` goes back to the weights
             and the optimizer of the beginning of the epoch and on with its other batches, ten times at most.
     """
@@ -143,7 +145,8 @@ class TrainingConfig:
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     anneal: Annotated[float, Field(ge=0, le=1)] = 0.5
     average: Annotated[float, BeforeValidator(_no_truth), Field(gt=0, lt=1)] | None = None
-    jit_compile: bool = False
+    jit_compile: bool | None = None
+    steps_per_execution: _Positive | None = None
     non_finite: Literal["stop", "rollback"] = "stop"
 
 

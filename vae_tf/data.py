@@ -5,6 +5,7 @@ Sources: `digits`, `tfds:NAME`, `folder:PATH`, `npz:PATH`. Images are held in me
 training that is resumed sees the very batches it would have seen.
 """
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from vae_tf.corruption import corrupt as corrupted
 from vae_tf.errors import ConfigError, DataError
 from vae_tf.image_folder import read_folder
 from vae_tf.images import Images, Raw, Split
+from vae_tf.noise import sixteen_bits_rows
 from vae_tf.sources import read_digits, read_npz, read_tfds
 
 __all__ = ["Images", "Split", "as_float", "fixed_images", "load", "seen_levels", "steps_per_epoch", "test_images", "training_batches"]
@@ -98,8 +100,12 @@ def training_batches(
     corrupt: str = "none",
     corruption: float | None = None,
     first_epoch: int = 0,
+    share: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Return shuffled batches without end, a pure function of the seed: epoch e is the same wherever the pipeline started.
+
+    Workers that share the batches get, side by side, what one worker would get: order, binarization and corruption of an image
+    do not depend on who reads it.
 
     Args:
         split: the training images.
@@ -111,22 +117,28 @@ def training_batches(
         corrupt: "none", or the kind of corruption of a copy that stands before each image.
         corruption: how much of it.
         first_epoch: the epoch to begin with, `steps_per_epoch(split, batch_size)` batches each.
+        share: (i, n) for part i, from 0, of n equal parts of each batch.
 
     Returns:
-        Batches x of float32 [B, H, W, C] in [0, 1], or (x, y) with labels; with corruption, the pair (corrupted, x) is in the place of x:
-        ((corrupted, x),) or ((corrupted, x), y).
+        Batches x of float32 [B / n, H, W, C] in [0, 1], or (x, y) with labels; with corruption, the pair (corrupted, x) is in the place
+        of x: ((corrupted, x),) or ((corrupted, x), y).
 
     Raises:
-        ConfigError: `batch_size` exceeds the number of images.
+        ConfigError: `batch_size` exceeds the number of images, or has no n equal parts.
     """
-    steps = steps_per_epoch(split, batch_size)
+    steps, (part, parts) = steps_per_epoch(split, batch_size), share
+    if batch_size % parts:
+        raise ConfigError(f"`training.batch_size` must be a multiple of the {parts} parts of a batch, got {batch_size}.")
+    size = batch_size // parts
+    first = part * size
     with tf.device("CPU"):
         images, classes = tf.constant(split.x), tf.constant(split.y) if labels else None
 
     def batch(rows: tf.Tensor, key: tf.Tensor) -> Any:
         x = as_float(tf.gather(images, rows), levels)
-        x = _bernoulli(x, _random_16_bits(x.shape, key)) if binarize == "dynamic" else x
-        x = x if corruption is None else (corrupted(x, corrupt, corruption, tf.random.fold_in(key, 1)), x)
+        if binarize == "dynamic":
+            x = _bernoulli(x, tf.reshape(sixteen_bits_rows(key, size, prod(x.shape[1:]), first), x.shape))
+        x = x if corruption is None else (corrupted(x, corrupt, corruption, tf.random.fold_in(key, 1), first), x)
         if labels:
             return x, tf.gather(classes, rows)
         return x if corruption is None else (x,)
@@ -135,7 +147,7 @@ def training_batches(
         # Order and noise come from keys made of (seed, epoch, step), not from tf.data's own shuffle: that one cannot be resumed exactly.
         epoch_key = tf.random.fold_in(tf.constant([seed, 0], tf.int64), epoch)
         order = tf.random.experimental.stateless_shuffle(tf.range(len(split)), tf.random.fold_in(epoch_key, 0))
-        rows = tf.reshape(order[: steps * batch_size], [steps, batch_size])
+        rows = tf.reshape(order[: steps * batch_size], [steps, batch_size])[:, first : first + size]
         batches = tf.data.Dataset.from_tensor_slices((rows, tf.range(1, steps + 1)))
         return batches.map(lambda rows, step: batch(rows, tf.random.fold_in(epoch_key, step)))
 
@@ -195,9 +207,3 @@ def _bernoulli(p, bits):
     """One draw per pixel: r < 2^16 p for r uniform on 0..2^16 - 1, so that 0 and 1 stay what they are."""
     threshold = p * np.float32(_BITS)
     return tf.cast(tf.cast(bits, tf.float32) < threshold, tf.float32) if tf.is_tensor(p) else (bits < threshold).astype(np.float32)
-
-
-def _random_16_bits(shape: tf.TensorShape, key: tf.Tensor) -> tf.Tensor:
-    count = shape.num_elements()
-    words = tf.random.stateless_uniform([-(-count // 2)], key, minval=None, maxval=None, dtype=tf.uint32, alg="philox")
-    return tf.reshape(tf.reshape(tf.bitcast(words, tf.uint16), [-1])[:count], shape)

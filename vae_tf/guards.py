@@ -39,8 +39,8 @@ _TOLD = 8
 class FiniteGuard(keras.callbacks.Callback):
     """Notices a loss, a part of it, or a weight that is no finite number, and stops or rolls back.
 
-    Losses are looked at after each batch (after each `steps_per_execution` of them): Keras's metrics of an epoch are running means, so the
-    first that is not finite is that of the batch at fault, or of the batch before it, if its gradient spoilt the weights. A network may
+    Losses are looked at in each step, and acted on after each call from Python (`steps_per_execution` of them): the step that is told is
+    that of the batch at fault, or of the batch after it, if a gradient spoilt the weights. A network may
     hide that, since a rectifier makes 0 of NaN: the weights themselves are looked at after every ten batches, and when an epoch ends. In a
     run, batch b of epoch e is the same whenever the seed is, `next(iter(data.training_batches(..., first_epoch=e - 1).skip(b - 1)))`, and
     its noise follows from the optimizer step.
@@ -79,6 +79,7 @@ class FiniteGuard(keras.callbacks.Callback):
         """Remember the weights, if they may be needed."""
         self._epoch, self._before = epoch + 1, self.rollbacks
         self._batch = self._checked = self._counted = 0
+        self.model.fault.clear()
         if self.on_failure == "rollback":
             optimizer = self.model.optimizer
             optimizer.build(self.model.trainable_variables)
@@ -91,12 +92,15 @@ class FiniteGuard(keras.callbacks.Callback):
         Raises:
             RunError: one is not finite, and there is no rolling back.
         """
-        first, self._batch = self._batch + 1, batch + 1
+        self._batch = batch + 1
         self._counted += 1
         if wrong := _not_finite(logs or {}):
             both = {"kl", "reconstruction"} <= wrong.keys()
             why = " (both: images that are not finite, or weights, by a gradient of the batch before)" if both else ""
-            self._fail(f"{_told(wrong)}{why} in {self._where(first)}")
+            now = int(self.model.optimizer.iterations.numpy())
+            step = self.model.fault.step or now
+            at = self._batch - (now - step)
+            self._fail(f"{_told(wrong)}{why} in epoch {self._epoch}, batch {at}", step)
         elif self._batch - self._checked >= _EVERY:
             self._check_weights()
 
@@ -139,8 +143,8 @@ class FiniteGuard(keras.callbacks.Callback):
         batches = f"batch {self._batch}" if first == self._batch else f"batches {first} to {self._batch}"
         return f"epoch {self._epoch}, {batches}"
 
-    def _fail(self, what: str) -> None:
-        failure = f"{what} (optimizer step {self.model.optimizer.iterations.numpy()})"
+    def _fail(self, what: str, step: int = 0) -> None:
+        failure = f"{what} (optimizer step {step or self.model.optimizer.iterations.numpy()})"
         remedy = _REMEDY + (_OR_SCALE if hasattr(self.model.likelihood, "min_scale") else "")
         if self.on_failure == "stop":
             raise RunError(f"{failure}: the training diverged. {remedy}{_OR_ROLLBACK}.")
@@ -148,6 +152,7 @@ class FiniteGuard(keras.callbacks.Callback):
             raise RunError(f"{failure}, after {self.most} rollbacks: the training diverged. {remedy}.")
         for variable, value in self._good:
             variable.assign(value)
+        self.model.fault.clear()
         self.rollbacks, self._counted = self.rollbacks + 1, 0
         _log.warning(
             "%s: back to the weights of the beginning of the epoch, and on with other batches; rollback %d of %d at most",

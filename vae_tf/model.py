@@ -1,5 +1,7 @@
 """The model. Read this file first: the generative story, the bound, and one training step."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import prod
 from typing import Any, final
 
@@ -8,11 +10,15 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras as keras
 
-from vae_tf import answers, inputs
+from vae_tf import answers, execution, inputs
 from vae_tf.condition import Condition
 from vae_tf.errors import ConfigError
+from vae_tf.execution import Execution
+from vae_tf.fault import Fault
 from vae_tf.generator import Generator, noise
+from vae_tf.inputs import Batch
 from vae_tf.likelihood import Likelihood
+from vae_tf.noise import normal_rows
 from vae_tf.objective import Draw, Elbo, Objective
 from vae_tf.posterior import Posterior
 from vae_tf.prior import Prior
@@ -75,6 +81,7 @@ class VAE(keras.Model):
             self.label_map = keras.layers.Dense(prod(likelihood.image_shape[:2]), use_bias=False, dtype="float32", name="label_map")
         self.seed = seed
         self.trackers = {name: keras.metrics.Mean(name) for name in ("loss", "elbo", "kl", "reconstruction")}
+        self.fault = Fault()
         self._create_weights()
 
     def encode(self, x: tf.Tensor, label: tf.Tensor | None = None) -> tfd.Distribution:
@@ -109,8 +116,17 @@ class VAE(keras.Model):
             label: [B] or [B, K], if the model has a condition.
             given: what the encoder sees in place of x, such as a corrupted copy, [B, H, W, C].
         """
+        return self._draw(Batch(x, given, label, None), self._noise(samples, tf.shape(x)[0], seed), seed, training)
+
+    def _noise(self, samples: int, rows: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Return eps [S, B, noise_dim] of the posterior, for the rows of a batch."""
+        eps = normal_rows(seed, rows, samples * self.posterior.noise_dim)
+        return tf.transpose(tf.reshape(eps, [rows, samples, self.posterior.noise_dim]), [1, 0, 2])
+
+    def _draw(self, batch: Batch, eps: tf.Tensor, seed: tf.Tensor, training: bool) -> Draw:
+        x, given, label, _ = batch
         q = self.posterior(self._features(x if given is None else given, label, training))
-        z, log_q = q.experimental_sample_and_log_prob(samples, seed=seed)
+        z, log_q = self.posterior.draw(q, eps)
         condition = self.generator.beside(z, label)
         with tf.GradientTape(watch_accessed_variables=False, persistent=True) as tape:
             tape.watch(z)
@@ -155,13 +171,23 @@ class VAE(keras.Model):
         eps = noise(count, self.generator.noise_dim, seed)
         return self.generator(tf.constant(eps), inputs.labels(label, count, self.condition)).mean().numpy()
 
-    def compile(self, optimizer: Any = "adam", objective: Objective | None = None, **kwargs: Any) -> None:
+    def compile(
+        self,
+        optimizer: Any = "adam",
+        objective: Objective | None = None,
+        *,
+        jit_compile: bool | None = None,
+        steps_per_execution: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Configure training.
 
         Args:
             optimizer: a Keras optimizer or its name.
             objective: the bound to maximise; `Elbo()` when None.
-            **kwargs: Keras's `jit_compile`, `run_eagerly`, `steps_per_execution`.
+            jit_compile: whether XLA compiles the training step; None for what is fast here, see `execution.choose`.
+            steps_per_execution: optimizer steps in one call from Python, after which callbacks have their turn; None likewise.
+            **kwargs: Keras's, such as `run_eagerly`.
 
         Raises:
             ConfigError: `objective` is none, or asks for what the posterior or the prior can not tell; or a loss or metrics of Keras were
@@ -176,7 +202,11 @@ class VAE(keras.Model):
         for piece in (self.posterior, self.prior):
             for need in sorted(self.objective.needs & piece.lacks.keys()):
                 raise ConfigError(f"`objective` asks for {answers.NEEDS[need]}, and {type(piece).__name__} has none: {piece.lacks[need]}.")
-        super().compile(optimizer=optimizer, weighted_metrics=[], **kwargs)
+        self.jit_wanted, self.steps_wanted = jit_compile, steps_per_execution
+        self.execution, self._loops = Execution(bool(jit_compile), 1), False
+        self._compiled: Any = None
+        # Keras would compile all of a step, noise included: only `_ascend` is.
+        super().compile(optimizer=optimizer, weighted_metrics=[], steps_per_execution=steps_per_execution, **kwargs)
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, validation_data: Any = None, **kwargs: Any) -> keras.callbacks.History:
         """Train as `keras.Model.fit` does; images are checked against the likelihood's support first.
@@ -199,7 +229,9 @@ class VAE(keras.Model):
         inputs.check(validation_data, self.likelihood, self.condition)
         if isinstance(validation_data, np.ndarray | tf.Tensor):
             validation_data = (validation_data,)
-        return super().fit(x, y, *args, validation_data=validation_data, **kwargs)
+        work = execution.work_of(x, y, *args, validation_data=validation_data, **kwargs)
+        with self._executed(execution.choose(self, work)):
+            return super().fit(x, y, *args, validation_data=validation_data, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Report the metrics on held-out data as `keras.Model.evaluate` does.
@@ -234,6 +266,19 @@ class VAE(keras.Model):
             x = tf.concat([tf.cast(x, tf.float32), tf.reshape(self.label_map(condition), [-1, height, width, 1])], -1)
         return self.encoder(x, training=training)
 
+    @contextmanager
+    def _executed(self, chosen: Execution) -> Iterator[None]:
+        """Let a `fit` take its steps as chosen. Functions that Keras made for one step a call can not take several; the reverse is fine."""
+        several = chosen.steps_per_execution > 1
+        if chosen.jit_compile != self.execution.jit_compile or (several and not self._loops):
+            self.train_function = self.test_function = None
+        self.execution, self._loops = chosen, self._loops or several
+        self.steps_per_execution = chosen.steps_per_execution
+        try:
+            yield
+        finally:
+            self.steps_per_execution = self.steps_wanted or 1
+
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """What Keras resets at the start of each epoch and evaluation."""
@@ -245,15 +290,25 @@ class VAE(keras.Model):
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Take one step up the objective's bound and return the running metrics."""
-        x, given, label, weight = inputs.unpack(data, self.condition)
+        batch = inputs.unpack(data, self.condition)
+        seed = self._seed(stream=0, index=self.optimizer.iterations)
+        # Random numbers are slow under XLA: noise is drawn before.
+        eps = self._noise(self.objective.samples, tf.shape(batch.x)[0], seed)
+        jit_compile = self.execution.jit_compile
+        if jit_compile and self._compiled is None:
+            self._compiled = tf.function(self._ascend, jit_compile=True, reduce_retracing=True)
+        return (self._compiled if jit_compile else self._ascend)(batch, eps, seed)
+
+    def _ascend(self, batch: Batch, eps: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
         step = self.optimizer.iterations
         with tf.GradientTape() as tape:
-            draw = self.draw(x, self.objective.samples, self._seed(stream=0, index=step), True, label, given)
+            draw = self._draw(batch, eps, seed, training=True)
             loss_per_example = -self.objective(draw, step)
-            weighted = loss_per_example if weight is None else weight * loss_per_example
+            weighted = loss_per_example if batch.weight is None else batch.weight * loss_per_example
             loss = tf.reduce_mean(weighted) + sum(self.losses)
         self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
-        return self._record(draw, loss_per_example, weight)
+        self.fault.look(step, (loss_per_example, draw.log_likelihood, draw.log_q, draw.log_prior))
+        return self._record(draw, loss_per_example, batch.weight)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Return the running metrics on held-out data; the noise is another than in training, and the same in every evaluation."""
