@@ -19,7 +19,18 @@ from vae_tf.images import Images, Raw, Split
 from vae_tf.noise import sixteen_bits_rows
 from vae_tf.sources import read_digits, read_npz, read_tfds
 
-__all__ = ["Images", "Split", "as_float", "fixed_images", "load", "seen_levels", "steps_per_epoch", "test_images", "training_batches"]
+__all__ = [
+    "Images",
+    "Split",
+    "as_float",
+    "fixed_images",
+    "load",
+    "seen_levels",
+    "steps_per_epoch",
+    "test_images",
+    "training_batches",
+    "validation_batches",
+]
 
 _VALIDATION, _TEST, _FIXED = 1, 2, 3  # a stream of random numbers each
 _BITS = 2**16  # values of a random 16-bit integer: P(x = 1) is the grey value to within 2^-16
@@ -101,6 +112,7 @@ def training_batches(
     corruption: float | None = None,
     first_epoch: int = 0,
     share: tuple[int, int] = (0, 1),
+    pieces: int = 1,
 ) -> tf.data.Dataset:
     """Return shuffled batches without end, a pure function of the seed: epoch e is the same wherever the pipeline started.
 
@@ -118,23 +130,23 @@ def training_batches(
         corruption: how much of it.
         first_epoch: the epoch to begin with, `steps_per_epoch(split, batch_size)` batches each.
         share: (i, n) for part i, from 0, of n equal parts of each batch.
+        pieces: of that part, equal and one after the other.
 
     Returns:
-        Batches x of float32 [B / n, H, W, C] in [0, 1], or (x, y) with labels; with corruption, the pair (corrupted, x) is in the place
-        of x: ((corrupted, x),) or ((corrupted, x), y).
+        Batches x of float32 [B / (n pieces), H, W, C] in [0, 1], or (x, y) with labels; with corruption, the pair (corrupted, x) is in
+        the place of x: ((corrupted, x),) or ((corrupted, x), y).
 
     Raises:
-        ConfigError: `batch_size` exceeds the number of images, or has no n equal parts.
+        ConfigError: `batch_size` exceeds the number of images, or has no such equal parts.
     """
     steps, (part, parts) = steps_per_epoch(split, batch_size), share
-    if batch_size % parts:
-        raise ConfigError(f"`training.batch_size` must be a multiple of the {parts} parts of a batch, got {batch_size}.")
-    size = batch_size // parts
-    first = part * size
+    if batch_size % (parts * pieces):
+        raise ConfigError(f"`training.batch_size` must be a multiple of {parts * pieces}, for as many devices share it; got {batch_size}.")
+    size = batch_size // (parts * pieces)
     with tf.device("CPU"):
         images, classes = tf.constant(split.x), tf.constant(split.y) if labels else None
 
-    def batch(rows: tf.Tensor, key: tf.Tensor) -> Any:
+    def batch(rows: tf.Tensor, key: tf.Tensor, first: tf.Tensor) -> Any:
         x = as_float(tf.gather(images, rows), levels)
         if binarize == "dynamic":
             x = _bernoulli(x, tf.reshape(sixteen_bits_rows(key, size, prod(x.shape[1:]), first), x.shape))
@@ -147,12 +159,47 @@ def training_batches(
         # Order and noise come from keys made of (seed, epoch, step), not from tf.data's own shuffle: that one cannot be resumed exactly.
         epoch_key = tf.random.fold_in(tf.constant([seed, 0], tf.int64), epoch)
         order = tf.random.experimental.stateless_shuffle(tf.range(len(split)), tf.random.fold_in(epoch_key, 0))
-        rows = tf.reshape(order[: steps * batch_size], [steps, batch_size])[:, first : first + size]
-        batches = tf.data.Dataset.from_tensor_slices((rows, tf.range(1, steps + 1)))
-        return batches.map(lambda rows, step: batch(rows, tf.random.fold_in(epoch_key, step)))
+        rows = tf.reshape(order[: steps * batch_size], [steps, parts, pieces, size])[:, part]
+        firsts = (part * pieces + tf.range(pieces)) * size  # where each piece begins in its batch
+        numbers = tf.repeat(tf.range(1, steps + 1), pieces), tf.tile(firsts, [steps])
+        batches = tf.data.Dataset.from_tensor_slices((tf.reshape(rows, [-1, size]), *numbers))
+        return batches.map(lambda rows, step, first: batch(rows, tf.random.fold_in(epoch_key, step), first))
 
     endless = tf.data.Dataset.counter(first_epoch).flat_map(epoch_batches)
     return endless.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)).prefetch(tf.data.AUTOTUNE)
+
+
+def validation_batches(
+    x: np.ndarray, y: np.ndarray | None, batch_size: int, share: tuple[int, int] = (0, 1), pieces: int = 1
+) -> tf.data.Dataset:
+    """Return batches of images in their order, as `vae.evaluate` takes them.
+
+    Where several share them, images of weight zero fill up the last batch, so that all have equally much to do.
+
+    Args:
+        x: images [N, H, W, C].
+        y: their labels, or None.
+        batch_size: B.
+        share: as in `training_batches`.
+        pieces: as in `training_batches`.
+
+    Returns:
+        Batches x, (x, y), or (x, y or x, weight) where several share them.
+    """
+    part, parts = share
+    if (replicas := parts * pieces) == 1:
+        return tf.data.Dataset.from_tensor_slices(x if y is None else (x, y)).batch(batch_size)
+    batch_size += -batch_size % replicas
+    rows = np.append(np.arange(len(x)), np.zeros(-len(x) % replicas, int))
+    with tf.device("CPU"):
+        columns = [
+            tf.constant(column) for column in (x[rows], (x if y is None else y)[rows], (rows == np.arange(len(rows))).astype(np.float32))
+        ]
+    starts = np.arange(0, len(rows), batch_size)
+    sizes = np.minimum(batch_size, len(rows) - starts) // replicas
+    firsts = starts[:, None] + sizes[:, None] * np.arange(part * pieces, (part + 1) * pieces)
+    seen = tf.data.Dataset.from_tensor_slices((firsts.ravel(), np.repeat(sizes, pieces)))
+    return seen.map(lambda first, size: tuple(column[first : first + size] for column in columns))
 
 
 def fixed_images(split: Split, levels: int | None, *, seed: int, binarize: str) -> np.ndarray:

@@ -16,7 +16,9 @@ class Fault:
     """
 
     def __init__(self) -> None:
-        self._step = tf.Variable(0, trainable=False, dtype=tf.int64)
+        # Each replica has its own, and the first is asked: what another saw, it sees a step later by the sum of gradients.
+        first = {"synchronization": tf.VariableSynchronization.ON_READ, "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}
+        self._step = tf.Variable(0, trainable=False, dtype=tf.int64, **first)
 
     @property
     def step(self) -> int:
