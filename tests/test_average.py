@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tf_keras as keras
-from test_train import config, same_weights
+from trainings import config, same_weights
 
 from vae_tf.config import Config
 from vae_tf.errors import ConfigError, InterruptedRun

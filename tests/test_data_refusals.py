@@ -26,9 +26,10 @@ class Opaque:
         ({"x": GREY.reshape(5, 2, 2, 2)}, r"1 channel \(grey\) or 3 \(RGB\); .*a.npz\[x\] has 2"),
         ({"x": GREY.astype(np.int64)}, r"must be uint8 in 0..255 or float in \[0, 1\]; it is int64"),
         ({"x": np.array([[["a"]]])}, r"it is <U1"),
-        ({"x": GREY * 1.0}, r"must lie in \[0, 1\] as it is float; it spans \[0, 39\]"),
+        ({"x": GREY * 1.0}, r"must lie in \[0, 1\] as it is float; it spans \[0, 39\], first in row 0, counted from 0"),
         ({"x": GREY / 39 - 0.5}, r"spans \[-0.5, 0.5\]"),
-        ({"x": np.where(GREY == 7, np.nan, 0.5)}, r"must be finite; it holds 1 NaN"),
+        ({"x": np.where(GREY == 38, 2, 0.5)}, r"spans \[0.5, 2\], first in row 9, counted from 0"),
+        ({"x": np.where(GREY == 7, np.nan, 0.5)}, r"must be finite; it holds 1 NaN or infinite values, first in row 1, counted from 0"),
         ({"x": np.where(GREY < 2, np.inf, 0.5)}, r"holds 2 NaN or infinite"),
         ({"x": np.array([[[Opaque()]]])}, r"the array x in .*a.npz cannot be read .*without objects"),
         ({"x": GREY, "y": np.arange(9)}, r"a.npz\[y\] must be 10 integers or vectors.*shape \(9,\)"),
@@ -188,11 +189,58 @@ def test_a_set_without_training_images_is_refused(tmp_path):
         data.load(config, 0, str(tmp_path))
 
 
-def test_a_damaged_set_is_refused(tmp_path):
+def records(path):
+    """The offset of each record of a TFRecord file: eight bytes of length, four of checksum, the record, four of checksum."""
+    content, offsets = path.read_bytes(), [0]
+    while offsets[-1] < len(content):
+        offsets.append(offsets[-1] + 16 + int.from_bytes(content[offsets[-1] :][:8], "little"))
+    return offsets
+
+
+def rewritten(path, change):
+    """Write records anew, whole as records, changed as `change(number, record)` has it, without those for which it is None."""
+    import tensorflow as tf
+
+    found = [record.numpy() for record in tf.data.TFRecordDataset(str(path))]
+    with tf.io.TFRecordWriter(str(path)) as file:
+        for number, record in enumerate(found, 1):
+            if (record := change(number, record)) is not None:
+                file.write(record)
+
+
+def flipped(path, place):
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-20]), r"record 10 of 10 in tiny-train.tfrecord-\S+: truncated record at \d+"),
+        (lambda path: flipped(path, records(path)[6] + 40), r"record 7 of 10 in tiny-train.tfrecord-\S+: corrupted record at \d+"),
+        (lambda path: flipped(path, records(path)[6] + 2), r"record 7 of 10 in tiny-train.tfrecord-\S+: corrupted record at \d+"),
+        (
+            lambda path: path.write_bytes(path.read_bytes()[: records(path)[4]]),
+            r"tiny-train.tfrecord-\S+ holds 4 records, and should hold 10",
+        ),
+        (lambda path: rewritten(path, lambda n, record: None if n == 3 else record), r"holds 9 records, and should hold 10"),
+        (lambda path: rewritten(path, lambda n, record: b"x" if n == 3 else record), r"record 3 of 10 in \S+: Could not parse example"),
+        (
+            lambda path: rewritten(path, lambda n, record: record.replace(b"PNG", b"GNP") if n == 3 else record),
+            r"record 3 of 10 in \S+: Unknown image file format",
+        ),
+        (lambda path: path.write_bytes(b""), r"tiny-train.tfrecord-\S+ holds 0 records, and should hold 10"),
+        (lambda path: path.unlink(), r"the file tiny-train.tfrecord-\S+ is missing"),
+    ],
+)
+def test_a_damaged_set_is_refused_and_the_first_damage_is_named(tmp_path, damage, message):
     import tensorflow_datasets as tfds
 
     config = stored(tmp_path, {"image": tfds.features.Image(shape=(2, 2, 1))}, {"train": [{"image": x[..., None]} for x in GREY]})
     (record,) = tmp_path.glob("tiny/*/*.tfrecord*")
-    record.write_bytes(record.read_bytes()[:-20])
-    with pytest.raises(DataError, match=r"'tiny' in .* cannot be read .*Prepare it again"):
+    damage(record)
+    with pytest.raises(DataError, match=rf"'tiny' in .* cannot be read \({message}.*\). Prepare it again") as caught:
         data.load(config, 0, str(tmp_path))
+    assert "{{" not in str(caught.value)
+    assert "Iterator" not in str(caught.value)

@@ -1,54 +1,26 @@
-"""Claims about runs: complete folders, exact resumption, and nothing lost when something is wrong."""
+"""Claims about runs: complete folders, which come back as they were, and what is refused."""
 
-import csv
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import tf_keras as keras
+from trainings import config, rows, same_weights, truncate
 
-from vae_tf.config import Config
-from vae_tf.errors import ConfigError, DataError, InterruptedRun, RunError
+from vae_tf.errors import ConfigError, DataError, RunError
 from vae_tf.evaluation import log_weights
 from vae_tf.files import locked
-from vae_tf.history import COLUMNS, History
+from vae_tf.history import COLUMNS
 from vae_tf.run import load
 from vae_tf.schedule import LinearAnneal
 from vae_tf.train import train
-
-
-def config(epochs=3, **training):
-    return Config.from_dict(
-        {
-            "data": {"source": "digits", "binarize": "dynamic"},
-            "model": {"latent_dim": 2, "encoder": {"name": "mlp", "hidden": [8]}, "decoder": {"name": "mlp", "hidden": [8]}},
-            "objective": {"name": "elbo", "warmup_epochs": 2},
-            "training": {"epochs": epochs, "batch_size": 300, "learning_rate": 0.01, **training},
-            "seed": 3,
-        }
-    )
 
 
 @pytest.fixture(scope="module")
 def complete(tmp_path_factory):
     """An uninterrupted run."""
     return train(config(), tmp_path_factory.mktemp("runs") / "run", verbose=0)
-
-
-def rows(folder):
-    with (folder / "history.csv").open() as file:
-        return [{key: float(value) for key, value in row.items() if value and key != "seconds"} for row in csv.DictReader(file)]
-
-
-def same_weights(first, second):
-    return all(np.array_equal(a, b) for a, b in zip(first.vae.trainable_variables, second.vae.trainable_variables))
 
 
 def test_a_run_folder_is_complete(complete):
@@ -75,59 +47,23 @@ def test_the_same_configuration_gives_the_same_numbers(complete, tmp_path):
     assert same_weights(again, complete)
 
 
-class StopAfter(keras.callbacks.Callback):
-    """Raises after an optimizer step: at first in the middle of the second epoch, after one checkpoint."""
-
-    def __init__(self, step=6):
-        super().__init__()
-        self.step = step
-
-    def on_train_batch_end(self, batch, logs=None):
-        if self.model.optimizer.iterations.numpy() == self.step:
-            raise KeyboardInterrupt
-
-
-def test_a_resumed_run_gives_the_numbers_of_an_uninterrupted_one(complete, tmp_path, monkeypatch):
-    folder = tmp_path / "run"
-    fit = keras.Model.fit
-    with monkeypatch.context() as patch:
-        patch.setattr(keras.Model, "fit", lambda self, *a, callbacks, **k: fit(self, *a, callbacks=[*callbacks, StopAfter()], **k))
-        with pytest.raises(InterruptedRun, match="stopped by the user; what was complete is kept: go on with .* --resume"):
-            train(config(), folder, verbose=0)
-    assert [row["epoch"] for row in rows(folder)] == [1]
-    with pytest.raises(RunError, match="is not complete: model.weights.h5 is missing; finish it"):
-        load(folder)
-    resumed = train(config(), folder, resume=True, verbose=0)
-    assert rows(folder) == rows(complete.folder)
-    assert same_weights(resumed, complete)
-
-
-@pytest.mark.slow
-def test_a_killed_process_resumes_to_the_numbers_of_an_uninterrupted_one(tmp_path):
-    def command(folder, *more):
-        sets = ["training.epochs=6", "training.batch_size=300", "model.encoder.hidden=[8]", "model.decoder.hidden=[8]"]
-        sets += ["training.jit_compile=false", "objective.warmup_epochs=2"]
-        return [sys.executable, "-m", "vae_tf", "train", "digits", "--run", str(folder), *(f"--set={s}" for s in sets), *more]
-
-    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
-    killed = subprocess.Popen(command(tmp_path / "killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while killed.poll() is None and not (tmp_path / "killed" / "checkpoints" / "epoch-2.index").exists():
-        time.sleep(0.01)
-    os.kill(killed.pid, signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
-    subprocess.run(command(tmp_path / "killed", "--resume"), check=True, capture_output=True)
-    assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
-    assert same_weights(load(tmp_path / "killed"), load(tmp_path / "whole"))
-
-
-def test_resuming_a_complete_run_changes_nothing(complete):
-    before = {path: path.stat().st_mtime_ns for path in complete.folder.rglob("*") if path.is_file()}
-    train(config(), complete.folder, resume=True, verbose=0)
-    assert before == {path: path.stat().st_mtime_ns for path in complete.folder.rglob("*") if path.is_file()}
-
-
-def test_resuming_where_nothing_was_begun_begins(tmp_path):
-    assert train(config(epochs=2), tmp_path / "run", resume=True, verbose=0).folder.exists()
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("x", "fingerprint is .*, and the first that changed is among the train images 300 to 303, counted from 0; restore them"),
+        ("y", "fingerprint is .*, and the first that changed is among the train labels 300 to 303, counted from 0; restore them"),
+    ],
+)
+def test_where_a_data_set_changed_is_said(tmp_path, change, message):
+    rng = np.random.default_rng(0)
+    arrays = {"x": rng.random((400, 4, 4, 1)).astype(np.float32), "y": np.arange(400) % 2}
+    sets = [f"data.source=npz:{tmp_path}/a.npz", "data.binarize=none", "model.likelihood=normal", "model.condition=classes"]
+    np.savez(tmp_path / "a.npz", **arrays)
+    run = train(config(epochs=2, batch_size=300).override(sets), tmp_path / "run", verbose=0)
+    arrays[change][301] = 1 - arrays[change][301]
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(RunError, match=message):
+        run.images()
 
 
 def test_the_learning_rate_is_constant_and_then_falls_to_zero():
@@ -169,10 +105,6 @@ def copy(complete, tmp_path):
     return shutil.copytree(complete.folder, tmp_path / "copy")
 
 
-def truncate(path):
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
 def spoil(folder):
     """A rectifier would make 0 of NaN, and the numbers of the model would look like numbers."""
     vae = load(folder).vae
@@ -212,39 +144,6 @@ def test_data_that_changed_are_noticed(copy):
         load(copy).test_images()
 
 
-def unfinished(folder):
-    (folder / "model.weights.h5").unlink()
-    return folder
-
-
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(complete, copy, caplog):
-    truncate(unfinished(copy) / "checkpoints" / "epoch-3.data-00000-of-00001")
-    resumed = train(config(), copy, resume=True, verbose=0)
-    assert "checkpoints/epoch-3` is damaged" in caplog.text
-    assert rows(copy) == rows(complete.folder)
-    assert same_weights(resumed, complete)
-
-
-def test_where_all_checkpoints_are_damaged_the_run_is_refused(copy):
-    for path in (unfinished(copy) / "checkpoints").glob("*.data-*"):
-        truncate(path)
-    with pytest.raises(RunError, match="all checkpoints in .* are damaged"):
-        train(config(), copy, resume=True, verbose=0)
-
-
-def test_a_run_that_died_before_its_first_checkpoint_begins_again(complete, copy):
-    shutil.rmtree(unfinished(copy) / "checkpoints")
-    train(config(), copy, resume=True, verbose=0)
-    assert rows(copy) == rows(complete.folder)
-
-
-def test_a_history_that_lacks_epochs_is_refused(copy):
-    history = unfinished(copy) / "history.csv"
-    history.write_text("".join(history.read_text().splitlines(keepends=True)[:2]))
-    with pytest.raises(RunError, match="history.csv` does not hold the 3 epochs of the checkpoint"):
-        train(config(), copy, resume=True, verbose=0)
-
-
 def test_a_training_that_diverges_is_stopped_and_said(tmp_path):
     message = (
         r"` is (nan|inf|-inf).* in epoch 1, batch 2 \(optimizer step 2\): the training diverged. Try a smaller .*`training.learning_rate`"
@@ -253,73 +152,6 @@ def test_a_training_that_diverges_is_stopped_and_said(tmp_path):
         train(config(learning_rate=1e30), tmp_path / "run", verbose=0)
     assert not (tmp_path / "run" / "model.weights.h5").exists()
     assert not (tmp_path / "run" / "history.csv").exists()
-
-
-class Spoil(keras.callbacks.Callback):
-    """Makes a weight NaN after the fifth optimizer step, the first of the second epoch."""
-
-    def on_train_batch_end(self, batch, logs=None):
-        if self.model.optimizer.iterations.numpy() == 5:
-            bias = self.model.posterior.parameters.bias
-            bias.assign(bias * np.nan)
-
-
-def train_with(monkeypatch, callbacks, *args, **kwargs):
-    fit = keras.Model.fit
-    with monkeypatch.context() as patch:
-        patch.setattr(keras.Model, "fit", lambda self, *a, **k: fit(self, *a, **k | {"callbacks": [*k["callbacks"], *callbacks]}))
-        return train(*args, verbose=0, **kwargs)
-
-
-ROLLING = {"non_finite": "rollback", "average": 0.9}
-
-
-@pytest.fixture(scope="module")
-def rolled_back(tmp_path_factory):
-    """An uninterrupted run with a rollback in its second epoch."""
-    with pytest.MonkeyPatch.context() as patch:
-        return train_with(patch, [Spoil()], config(**ROLLING), tmp_path_factory.mktemp("runs") / "run")
-
-
-def test_a_rollback_is_counted_and_the_training_ends(rolled_back):
-    history = rows(rolled_back.folder)
-    assert [row["rollbacks"] for row in history] == [0, 1, 0]
-    assert np.isfinite([value for row in history for value in row.values()]).all()
-    assert all(np.isfinite(weight).all() for weight in load(rolled_back.folder).vae.get_weights())
-
-
-@pytest.mark.parametrize("step", [6, 10], ids=["at once", "an epoch later"])
-def test_a_run_resumed_after_a_rollback_gives_the_numbers_of_an_uninterrupted_one(rolled_back, step, tmp_path, monkeypatch):
-    with pytest.raises(InterruptedRun):
-        train_with(monkeypatch, [Spoil(), StopAfter(step)], config(**ROLLING), tmp_path / "run")
-    resumed = train_with(monkeypatch, [Spoil()], config(**ROLLING), tmp_path / "run", resume=True)
-    assert rows(resumed.folder) == rows(rolled_back.folder)
-    assert same_weights(resumed, rolled_back)
-
-
-def test_a_run_that_was_stopped_goes_on_with_rollbacks_as_if_they_had_been_chosen_at_first(rolled_back, tmp_path, monkeypatch):
-    with pytest.raises(RunError, match=r"in epoch 2, batch 2 \(optimizer step 6\).*`training.non_finite=rollback`, also with --resume"):
-        train_with(monkeypatch, [Spoil()], config(average=0.9), tmp_path / "run")
-    assert [row["epoch"] for row in rows(tmp_path / "run")] == [1]
-    resumed = train_with(monkeypatch, [Spoil()], config(**ROLLING), tmp_path / "run", resume=True)
-    assert load(resumed.folder).config.training.non_finite == "rollback"
-    assert same_weights(resumed, rolled_back)
-
-
-def test_a_history_written_before_there_were_guards_is_read_and_continued(complete, copy):
-    path = unfinished(copy) / "history.csv"
-    with path.open() as file:
-        written = list(csv.DictReader(file))
-    columns = [name for name in COLUMNS if name not in ("active_units", "rollbacks")]
-    with path.open("w") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(written)
-    assert [set(row) for row in History(path).rows] == [set(columns)] * 3
-    (copy / "checkpoints" / "epoch-3.index").unlink()
-    resumed = train(config(), copy, resume=True, verbose=0)
-    assert ["active_units" in row for row in rows(copy)] == [False, False, True]
-    assert same_weights(resumed, complete)
 
 
 def test_two_trainings_can_not_share_a_folder(tmp_path):
@@ -368,18 +200,6 @@ def test_labels_reach_the_model(conditional):
     assert right > wrong + 1
 
 
-def test_a_conditional_denoising_run_resumes_exactly(conditional, tmp_path, monkeypatch):
-    fit = keras.Model.fit
-    with monkeypatch.context() as patch:
-        patch.setattr(keras.Model, "fit", lambda self, *a, callbacks, **k: fit(self, *a, callbacks=[*callbacks, StopAfter()], **k))
-        with pytest.raises(InterruptedRun):
-            train(config(epochs=15).override(CONDITIONAL), tmp_path / "run", verbose=0)
-    resumed = train(config(epochs=15).override(CONDITIONAL), tmp_path / "run", resume=True, verbose=0)
-    assert rows(resumed.folder) == rows(conditional.folder)
-    assert same_weights(resumed, conditional)
-    np.testing.assert_array_equal(load(resumed.folder).vae.generate(3, label=[1, 2, 3]), conditional.vae.generate(3, label=[1, 2, 3]))
-
-
 def test_changed_labels_are_noticed_where_the_model_has_seen_them(tmp_path):
     x, y = np.random.default_rng(0).random((40, 4, 4, 1)).astype(np.float32), np.arange(40) % 2
     sets = [f"data.source=npz:{tmp_path}/images.npz", "data.binarize=none", "model.likelihood=normal", "training.batch_size=8"]
@@ -398,8 +218,12 @@ def test_a_configuration_and_a_summary_without_the_keys_of_labels_and_corruption
     assert (summary.pop("label_size"), summary.pop("label_names")) == (None, None)
     (copy / "data.json").write_text(json.dumps(summary))
     lines = (copy / "config.yaml").read_text().splitlines(keepends=True)
-    old = [line for line in lines if line.split(":")[0].strip() not in ("corrupt", "corruption", "condition", "average", "non_finite")]
-    assert len(old) == len(lines) - 5
+    old = [
+        line
+        for line in lines
+        if line.split(":")[0].strip() not in ("corrupt", "corruption", "condition", "average", "non_finite", "patience")
+    ]
+    assert len(old) == len(lines) - 6
     (copy / "config.yaml").write_text("".join(old))
     assert len(load(copy).test_images()[0]) == 180
     train(config(), copy, resume=True, verbose=0)

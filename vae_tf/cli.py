@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from vae_tf import config as configs
-from vae_tf.errors import ConfigError, InterruptedRun, VaeTfError
+from vae_tf.errors import ConfigError, InterruptedRun, PreemptedRun, VaeTfError
 from vae_tf.startup import start_tensorflow
 
 __all__ = ["main"]
@@ -26,6 +26,8 @@ class _OneLine(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except PreemptedRun as stop:
+            code, line = os.EX_TEMPFAIL, str(stop)
         except (InterruptedRun, KeyboardInterrupt) as stop:
             code, line = 130, str(stop) or "stopped by the user."
         except VaeTfError as error:
@@ -67,16 +69,48 @@ def main() -> None:
 @click.argument("preset")
 @click.option("--run", "folder", required=True, type=click.Path(path_type=Path), help="Run folder to create.")
 @click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE", help="Override a setting of the preset.")
-@click.option("--resume", is_flag=True, help="Continue from the last complete epoch.")
+@click.option("--resume", is_flag=True, help="Continue from the last checkpoint.")
+@click.option(
+    "--checkpoint-steps", metavar="N", type=click.IntRange(min=1), help="A checkpoint after N steps too, not only after each epoch."
+)
+@click.option(
+    "--checkpoint-minutes", metavar="M", type=click.FloatRange(min=0, min_open=True), help="Or after M minutes.  [default: 10 minutes]"
+)
 @_DATA_DIR
-def train(preset: str, folder: Path, assignments: tuple[str, ...], resume: bool, data_dir: str | None) -> None:
-    """Train PRESET, a name or a YAML file, in a run folder."""
+def train(
+    preset: str,
+    folder: Path,
+    assignments: tuple[str, ...],
+    resume: bool,
+    checkpoint_steps: int | None,
+    checkpoint_minutes: float | None,
+    data_dir: str | None,
+) -> None:
+    """Train PRESET, a name or a YAML file, in a run folder.
+
+    Ends with 75 when SIGTERM asked it to stop, and with 130 after Ctrl-C: a checkpoint was written, and --resume goes on.
+    """
     config = (configs.read(preset) if preset.endswith((".yaml", ".yml")) else configs.preset(preset)).override(assignments)
     start_tensorflow()
-    from vae_tf import train
+    from vae_tf import patience, train
+    from vae_tf.history import History
+    from vae_tf.run import HISTORY
 
-    run = train.train(config, folder, data_dir=data_dir, resume=resume, verbose=1 if sys.stdout.isatty() else 2)
-    click.echo(f"trained {run.folder}, epochs: {config.training.epochs}. Next: python -m vae_tf evaluate {run.folder}{_again(data_dir)}")
+    run = train.train(
+        config,
+        folder,
+        data_dir=data_dir,
+        resume=resume,
+        verbose=1 if sys.stdout.isatty() else 2,
+        checkpoint_steps=checkpoint_steps,
+        checkpoint_minutes=checkpoint_minutes,
+    )
+    rows = History(run.folder / HISTORY).rows
+    best = patience.best_epoch(run, rows)
+    epochs = (
+        f"{config.training.epochs}" if best is None else f"{len(rows)} of at most {config.training.epochs}, the weights are of epoch {best}"
+    )
+    click.echo(f"trained {run.folder}, epochs: {epochs}. Next: python -m vae_tf evaluate {run.folder}{_again(data_dir)}")
 
 
 @main.command()

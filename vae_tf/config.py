@@ -138,6 +138,8 @@ class TrainingConfig:
         steps_per_execution: optimizer steps in one call from Python. None: many where they are short.
         non_finite: what follows a loss or weight that is no finite number: `stop` ends the training, `rollback` goes back to the weights
             and the optimizer of the beginning of the epoch and on with its other batches, ten times at most.
+        patience: after how many epochs without a smaller `val_loss` the training ends early; its weights are then those of the epoch with
+            the smallest. Epochs count from when the schedule of the objective is over. None trains all epochs and keeps the last weights.
     """
 
     epochs: _Positive = 20
@@ -148,6 +150,7 @@ class TrainingConfig:
     jit_compile: bool | None = None
     steps_per_execution: _Positive | None = None
     non_finite: Literal["stop", "rollback"] = "stop"
+    patience: _Positive | None = None
 
 
 @dataclass(frozen=True, config=_STRICT)

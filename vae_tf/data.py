@@ -67,7 +67,7 @@ def load(config: DataConfig, seed: int, data_dir: str | None = None) -> Images:
         raise DataError(f"`data.source`: all splits of {config.source} must have one image shape; got {shapes}. Set `data.image_size`.")
     if not len(splits["train"]):
         raise DataError(f"`data.source`: {config.source} leaves no image to train on. Lower `data.validation` or `data.test`.")
-    return Images(**splits, levels=raw.levels, label_names=raw.label_names, source=config.source)
+    return Images(**splits, levels=raw.levels, label_names=raw.label_names, source=config.source, digests=raw.digests())
 
 
 def seen_levels(images: Images, config: DataConfig) -> int | None:
@@ -111,6 +111,7 @@ def training_batches(
     corrupt: str = "none",
     corruption: float | None = None,
     first_epoch: int = 0,
+    first_step: int = 0,
     share: tuple[int, int] = (0, 1),
     pieces: int = 1,
 ) -> tf.data.Dataset:
@@ -129,6 +130,7 @@ def training_batches(
         corrupt: "none", or the kind of corruption of a copy that stands before each image.
         corruption: how much of it.
         first_epoch: the epoch to begin with, `steps_per_epoch(split, batch_size)` batches each.
+        first_step: the batch of that epoch to begin with; those before it are not made.
         share: (i, n) for part i, from 0, of n equal parts of each batch.
         pieces: of that part, equal and one after the other.
 
@@ -161,8 +163,9 @@ def training_batches(
         order = tf.random.experimental.stateless_shuffle(tf.range(len(split)), tf.random.fold_in(epoch_key, 0))
         rows = tf.reshape(order[: steps * batch_size], [steps, parts, pieces, size])[:, part]
         firsts = (part * pieces + tf.range(pieces)) * size  # where each piece begins in its batch
-        numbers = tf.repeat(tf.range(1, steps + 1), pieces), tf.tile(firsts, [steps])
-        batches = tf.data.Dataset.from_tensor_slices((tf.reshape(rows, [-1, size]), *numbers))
+        columns = tf.reshape(rows, [-1, size]), tf.repeat(tf.range(1, steps + 1), pieces), tf.tile(firsts, [steps])
+        begun = pieces * tf.where(epoch == first_epoch, first_step, 0)
+        batches = tf.data.Dataset.from_tensor_slices(tuple(column[begun:] for column in columns))
         return batches.map(lambda rows, step, first: batch(rows, tf.random.fold_in(epoch_key, step), first))
 
     endless = tf.data.Dataset.counter(first_epoch).flat_map(epoch_batches)

@@ -4,13 +4,17 @@ VaeTfError
 ├── ConfigError   a configuration, a piece or an argument that cannot work
 ├── DataError     images that are missing, unreadable or out of range
 └── RunError      a run folder that is missing, damaged or holds something else
-    └── InterruptedRun   training was stopped by the user
+    └── InterruptedRun   training was stopped by the user (Ctrl-C)
+        └── PreemptedRun   training was asked to stop (SIGTERM): whoever did may start it again
 """
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["ConfigError", "DataError", "InterruptedRun", "RunError", "VaeTfError", "did_you_mean"]
+__all__ = ["ConfigError", "DataError", "InterruptedRun", "PreemptedRun", "RunError", "VaeTfError", "did_you_mean", "reason"]
+
+_PLACES = re.compile(r"\{\{.*?\}\} ?| ?\[Op:.*|Error in user-defined function passed to .*? with iterator: [\w:]+: ")
 
 
 class VaeTfError(ValueError):
@@ -33,6 +37,10 @@ class InterruptedRun(RunError):
     """Training was stopped by the user; the message says how to go on."""
 
 
+class PreemptedRun(InterruptedRun):
+    """Training was asked to stop by SIGTERM, as schedulers do before they take a machine away; it can go on elsewhere."""
+
+
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """Return `" Did you mean 'x'?"` for the closest candidate, or the list of all when none is close."""
     candidates = sorted(candidates)
@@ -40,3 +48,8 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
         return " There are none here."
     close = get_close_matches(word, candidates, n=1)
     return f" Did you mean {close[0]!r}?" if close else f" Known: {', '.join(candidates)}."
+
+
+def reason(error: Exception) -> str:
+    """Return what an error says in one line, without TensorFlow's marks of its own places."""
+    return _PLACES.sub("", (str(error).splitlines() or [""])[0]) or type(error).__name__

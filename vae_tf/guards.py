@@ -7,7 +7,7 @@ a random stream: where nothing is wrong, the weights are the same bits without t
 import logging
 from collections.abc import Mapping
 from math import isfinite, nan
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import numpy as np
 import tensorflow as tf
@@ -28,6 +28,7 @@ _OR_ROLLBACK = (
     ", or rolling back: `training.non_finite=rollback`, also with --resume, as complete epochs stay; in Python `FiniteGuard('rollback')`"
 )
 _EVERY = 10  # batches
+_REMEMBERED = ("rollbacks", "_before", "_batch", "_checked", "_counted")
 _PIECES = ("encoder", "posterior", "prior", "decoder", "likelihood")
 _DRAWS = 10  # per image
 _STREAM = 2  # of noise; 0 and 1 are those of training and validation
@@ -49,24 +50,33 @@ class FiniteGuard(keras.callbacks.Callback):
     batches; the optimizer step is not set back, so noise and schedules are others too. Each is a warning, and a metric `rollbacks` counts
     them by epoch. The metrics of training are then means over the batches since the last rollback, NaN if there are none.
 
-    Put it before callbacks that write checkpoints, so that nothing spoilt is written.
+    Put it before callbacks that write checkpoints, so that nothing spoilt is written when an epoch ends. Within an epoch a weight may be
+    spoilt and not yet noticed: then it is after resuming, at the same batch as without a stop.
 
     Args:
         on_failure: "stop" raises; "rollback" goes back, and raises when that has not helped.
         most: rollbacks in the whole training, at least 0.
-        rollbacks: those there were before, of a training that is resumed.
 
     Raises:
         ConfigError: an argument is out of range.
     """
 
-    def __init__(self, on_failure: Literal["stop", "rollback"] = "stop", *, most: int = 10, rollbacks: int = 0):
+    def __init__(self, on_failure: Literal["stop", "rollback"] = "stop", *, most: int = 10):
         super().__init__()
         check_choice("on_failure", on_failure, ("stop", "rollback"))
         check_at_least("most", most, 0)
-        self.on_failure, self.most, self.rollbacks = on_failure, most, rollbacks
+        self.on_failure, self.most, self.rollbacks = on_failure, most, 0
         self._good: list[tuple[tf.Variable, tf.Tensor]] = []
         self._epoch = self._before = self._batch = self._checked = self._counted = 0  # the epoch from 1; 0 outside of one
+
+    def memory(self) -> dict[str, Any]:
+        """Return what counts when a training is resumed, beside the weights of the beginning of the epoch."""
+        return {name: getattr(self, name) for name in _REMEMBERED}
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        """Take up what `memory` returned."""
+        for name in _REMEMBERED:
+            setattr(self, name, memory[name])
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Find the weights, and trace their sum: it is finite where they are."""
@@ -191,6 +201,14 @@ class CollapseGuard(keras.callbacks.Callback):
         rows = np.unique(np.linspace(0, len(x) - 1, images).astype(int))
         self.x, self.label, self.threshold = x[rows], None if label is None else label[rows], threshold
         self.collapsed: set[str] = set()
+
+    def memory(self) -> dict[str, Any]:
+        """Return what counts when a training is resumed."""
+        return {"collapsed": sorted(self.collapsed)}
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        """Take up what `memory` returned."""
+        self.collapsed = set(memory["collapsed"])
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Trace what is measured: as a graph, half of the work of flows and layers is not done."""

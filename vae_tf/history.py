@@ -31,9 +31,13 @@ class History:
         self.rows: list[dict[str, float]] = self._read() if self.path.exists() else []
         self._started_s = time.perf_counter()
 
-    def start(self) -> None:
-        """Start the clock of an epoch."""
-        self._started_s = time.perf_counter()
+    def start(self, already_s: float = 0.0) -> None:
+        """Start the clock of an epoch, of which so much was done before a resumption."""
+        self._started_s = time.perf_counter() - already_s
+
+    def elapsed_s(self) -> float:
+        """Return how long the epoch has taken so far."""
+        return time.perf_counter() - self._started_s
 
     def add(self, epoch: int, logs: dict[str, Any]) -> None:
         """Append the row of an epoch, numbered from 1, and write the file.
@@ -42,7 +46,7 @@ class History:
             epoch: number of complete epochs.
             logs: Keras's metrics of the epoch.
         """
-        seconds = round(time.perf_counter() - self._started_s, 2)
+        seconds = round(self.elapsed_s(), 2)
         values = {name: int(logs[name]) if name in _COUNTS else float(logs[name]) for name in COLUMNS[1:-1] if name in logs}
         self.rows.append({"epoch": epoch, **values, "seconds": seconds})
         self._write()

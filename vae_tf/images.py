@@ -1,8 +1,8 @@
 """Images in memory: arrays of grey levels, in three splits."""
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
@@ -12,7 +12,9 @@ from vae_tf.config import DataConfig
 from vae_tf.errors import DataError
 from vae_tf.progress import progress
 
-__all__ = ["Images", "Raw", "Split", "gather"]
+__all__ = ["Images", "Raw", "Split", "blocks", "gather"]
+
+_BLOCKS = 100
 
 
 @final
@@ -51,6 +53,21 @@ class Raw:
     levels: int | None
     label_names: tuple[str, ...] | None = None
 
+    def digests(self) -> dict[str, str]:
+        """Return short digests of images and labels, a hundred for each split: they tell where a set has changed.
+
+        Returns:
+            For `train images`, `train labels` and so on, the number of rows, and the digest of each of their `blocks`.
+        """
+        arrays = {
+            f"{name} {kind}": array for name, split in self.splits.items() for kind, array in (("images", split.x), ("labels", split.y))
+        }
+        return {
+            name: " ".join([str(len(array)), *(_digest(block) for block in blocks(array))])
+            for name, array in arrays.items()
+            if array is not None
+        }
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -64,6 +81,7 @@ class Images:
         levels: the number of grey levels (2: binary), or None for real values in [0, 1].
         label_names: the name of each class label, where the source has names.
         source: where the images come from, as `data.source` had it.
+        digests: `Raw.digests` of what it held.
     """
 
     train: Split
@@ -72,6 +90,7 @@ class Images:
     levels: int | None
     label_names: tuple[str, ...] | None
     source: str
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def label_size(self) -> int | None:
@@ -101,6 +120,15 @@ class Images:
                 digest.update(f"{array.shape} {array.dtype}\n".encode())
                 digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
+
+
+def _digest(rows: np.ndarray) -> str:
+    return hashlib.blake2b(np.ascontiguousarray(rows).data, digest_size=4).hexdigest()
+
+
+def blocks(rows: np.ndarray) -> list[np.ndarray]:
+    """Return rows in a hundred blocks of nearly equal size, in their order; as many as there are rows, if they are fewer."""
+    return np.array_split(rows, max(1, min(_BLOCKS, len(rows))))
 
 
 def gather(parts: Iterable[tuple[str, np.ndarray]], total: int, config: DataConfig) -> np.ndarray:

@@ -14,7 +14,7 @@ Restoring rebuilds the model from the configuration and loads weights: no code i
 
 import json
 import reprlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, final
 
@@ -28,6 +28,7 @@ from vae_tf.config import Config
 from vae_tf.data import Images
 from vae_tf.errors import DataError, RunError
 from vae_tf.files import replacing
+from vae_tf.images import blocks
 from vae_tf.model import VAE
 
 __all__ = ["CHECKPOINTS", "CONFIG", "DATA", "EVALUATION", "HISTORY", "PER_IMAGE", "REPORT", "WEIGHTS", "DataSummary", "Run", "load"]
@@ -37,6 +38,7 @@ HISTORY, CHECKPOINTS = "history.csv", "checkpoints"
 EVALUATION, PER_IMAGE, REPORT = "evaluation.json", "evaluation.npz", "report.html"
 
 _Size = Annotated[int, Field(ge=1, le=4096)]
+_Digests = Annotated[str, Field(pattern=r"^\d{1,10}( [0-9a-f]{8})+$")]
 
 
 @final
@@ -54,6 +56,7 @@ class DataSummary:
         validation: number of validation images.
         test: number of test images.
         fingerprint: SHA-256 of the images, and of their labels where the model has a condition.
+        digests: of blocks of the images, and labels, in the order of the source: they tell where it has changed.
     """
 
     source: str
@@ -65,15 +68,24 @@ class DataSummary:
     fingerprint: str
     label_size: PositiveInt | None = None
     label_names: tuple[str, ...] | None = None
+    digests: dict[str, _Digests] | None = None
 
     @classmethod
     def of(cls, images: Images, config: Config) -> "DataSummary":
         """Summarise loaded images."""
         sizes = {name: len(getattr(images, name)) for name in ("train", "validation", "test")}
         levels = data.seen_levels(images, config.data)
-        fingerprint = images.fingerprint(labels=config.model.condition is not None)
-        labels = (None, None) if config.model.condition is None else (images.label_size, images.label_names)
-        return cls(images.source, images.image_shape, levels, **sizes, fingerprint=fingerprint, label_size=labels[0], label_names=labels[1])
+        labelled = config.model.condition is not None
+        return cls(
+            images.source,
+            images.image_shape,
+            levels,
+            **sizes,
+            fingerprint=images.fingerprint(labelled),
+            label_size=images.label_size if labelled else None,
+            label_names=images.label_names if labelled else None,
+            digests={name: digests for name, digests in images.digests.items() if labelled or not name.endswith("labels")},
+        )
 
     @classmethod
     def read(cls, path: Path) -> "DataSummary":
@@ -93,12 +105,22 @@ class DataSummary:
         Raises:
             RunError: `found` differs.
         """
-        if found != self:
+        if replace(found, digests=self.digests) != self:
             key = next(key for key, value in asdict(self).items() if asdict(found)[key] != value)
             raise RunError(
-                f"the images of `{self.source}` are not those of the run: {key} is {getattr(found, key)!r}, it was {getattr(self, key)!r}; "
-                "restore them, or train again."
+                f"the images of `{self.source}` are not those of the run: {key} is {getattr(found, key)!r}, it was "
+                f"{getattr(self, key)!r}{self._changed(found)}; restore them, or train again."
             )
+
+    def _changed(self, found: "DataSummary") -> str:
+        """Say where the first change is, if it is known."""
+        for name, digests in (self.digests or {}).items():
+            (count, *before), (_, *now) = digests.split(), (found.digests or {}).get(name, "0").split()
+            if len(before) == len(now) and before != now:
+                first = next(i for i, (old, new) in enumerate(zip(before, now)) if old != new)
+                rows = blocks(np.arange(int(count)))[first]
+                return f", and the first that changed is among the {name} {rows[0]} to {rows[-1]}, counted from 0"
+        return ""
 
     def write(self, path: Path) -> None:
         """Write it as JSON."""

@@ -12,7 +12,8 @@ import tensorflow as tf
 from absl import logging
 
 from vae_tf.config import DataConfig
-from vae_tf.errors import ConfigError, DataError
+from vae_tf.damage import first_damage
+from vae_tf.errors import ConfigError, DataError, reason
 from vae_tf.images import Raw, Split, gather
 
 __all__ = ["read_digits", "read_npz", "read_tfds"]
@@ -78,8 +79,9 @@ def read_tfds(name: str, config: DataConfig, data_dir: str | None) -> Raw:
     try:
         splits = {s: _read_split(builder, s, names is not None, config) for s in _SPLITS if s in builder.info.splits}
     except (tf.errors.OpError, NotImplementedError) as error:
-        message = str(error).splitlines()[0]
-        raise DataError(f"`data.source`: {name!r} in {builder.data_dir} cannot be read ({message}). Prepare it again.") from error
+        damaged = [] if isinstance(error, NotImplementedError) else [first_damage(builder, s) for s in _SPLITS if s in builder.info.splits]
+        what = next(filter(None, damaged), reason(error))
+        raise DataError(f"`data.source`: {name!r} in {builder.data_dir} cannot be read ({what}). Prepare it again.") from error
     return Raw(splits, _levels(splits), names)
 
 
@@ -181,11 +183,12 @@ def _checked_images(name: str, x: np.ndarray) -> np.ndarray:
         return x
     if x.dtype.kind != "f":
         raise DataError(f"`data.source`: {name} must be uint8 in 0..255 or float in [0, 1]; it is {x.dtype}. Convert it with astype.")
-    if not np.isfinite(x).all():
-        raise DataError(f"`data.source`: {name} must be finite; it holds {np.count_nonzero(~np.isfinite(x))} NaN or infinite values.")
-    if x.min() < 0 or x.max() > 1:
+    _check_finite(name, x)
+    outside = (x < 0) | (x > 1)
+    if outside.any():
         raise DataError(
-            f"`data.source`: {name} must lie in [0, 1] as it is float; it spans [{x.min():g}, {x.max():g}]. Rescale it, or store uint8."
+            f"`data.source`: {name} must lie in [0, 1] as it is float; it spans [{x.min():g}, {x.max():g}], {_first(outside)}. Rescale it, "
+            "or store uint8."
         )
     return x.astype(np.float32)
 
@@ -198,6 +201,16 @@ def _checked_labels(name: str, y: np.ndarray, count: int) -> np.ndarray:
             f"`data.source`: {name} must be {count} integers or vectors of numbers, one for each image; it is {y.dtype} of shape {y.shape}."
         )
     y = y.astype(np.float32)
-    if not np.isfinite(y).all():
-        raise DataError(f"`data.source`: {name} must be finite; it holds {np.count_nonzero(~np.isfinite(y))} NaN or infinite values.")
+    _check_finite(name, y)
     return y
+
+
+def _check_finite(name: str, values: np.ndarray) -> None:
+    wrong = ~np.isfinite(values)
+    if wrong.any():
+        raise DataError(f"`data.source`: {name} must be finite; it holds {wrong.sum()} NaN or infinite values, {_first(wrong)}.")
+
+
+def _first(wrong: np.ndarray) -> str:
+    """Say which row is the first with a wrong value."""
+    return f"first in row {int(np.argmax(wrong.reshape(len(wrong), -1).any(1)))}, counted from 0"

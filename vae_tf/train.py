@@ -12,14 +12,16 @@ import tf_keras as keras
 from vae_tf import config as configs
 from vae_tf import data
 from vae_tf.build import build
-from vae_tf.checkpoints import Keeper
+from vae_tf.checkpoints import Every, Keeper
 from vae_tf.config import Config
 from vae_tf.data import Images
 from vae_tf.errors import DataError, InterruptedRun, RunError
 from vae_tf.files import locked, replacing
 from vae_tf.guards import CollapseGuard, FiniteGuard
 from vae_tf.history import History
+from vae_tf.interruption import Interruption, Signals
 from vae_tf.model import VAE
+from vae_tf.patience import EarlyStop, Patience
 from vae_tf.progress import Curves, Narrator
 from vae_tf.run import CHECKPOINTS, CONFIG, DATA, HISTORY, WEIGHTS, DataSummary, Run, load
 
@@ -29,7 +31,16 @@ VALIDATION_BATCH = 500
 _CHUNK = 5000  # images checked at once
 
 
-def train(config: Config, folder: str | Path, *, data_dir: str | None = None, resume: bool = False, verbose: int = 2) -> Run:
+def train(
+    config: Config,
+    folder: str | Path,
+    *,
+    data_dir: str | None = None,
+    resume: bool = False,
+    verbose: int = 2,
+    checkpoint_steps: int | None = None,
+    checkpoint_minutes: float | None = None,
+) -> Run:
     """Train a configuration in a run folder and return the complete run.
 
     The run owns the process's random state: it seeds the initial weights with `keras.utils.set_random_seed(config.seed)`.
@@ -38,16 +49,18 @@ def train(config: Config, folder: str | Path, *, data_dir: str | None = None, re
         config: the complete configuration.
         folder: the run folder; created.
         data_dir: where `tensorflow_datasets` keeps prepared sets; None for its default.
-        resume: continue from the last complete epoch in `folder`; from the beginning when there is none.
+        resume: continue from the last checkpoint in `folder`; from the beginning when there is none.
         verbose: 1 a bar for each epoch, 2 some twenty lines in all, 0 silent.
+        checkpoint_steps: a checkpoint within epochs after so many optimizer steps, at least 1. No number depends on it.
+        checkpoint_minutes: or after so many minutes, above 0; 10 where neither is given. The end of an epoch always writes one.
 
     Raises:
         ConfigError: the configuration can not work.
         DataError: the data are missing, unreadable or out of range.
         RunError: `folder` holds another run, is damaged or in use, the disk is full, or the training diverged.
-        InterruptedRun: the user pressed Ctrl-C.
+        InterruptedRun: the user pressed Ctrl-C; as PreemptedRun, the process was sent SIGTERM.
     """
-    folder = Path(folder)
+    folder, every = Path(folder), Every(checkpoint_steps, checkpoint_minutes)
     _check_folder(folder, config, resume)
     if resume and (folder / WEIGHTS).exists():
         return load(folder)
@@ -57,15 +70,17 @@ def train(config: Config, folder: str | Path, *, data_dir: str | None = None, re
         keras.utils.set_random_seed(config.seed)
         vae = build(config, images.image_shape, data.seen_levels(images, config.data), steps, images.label_size)
         _check_images(vae, images, config)
-        with locked(folder):
-            return _fit(vae, images, config, folder, steps, resume, verbose)
+        with locked(folder), Signals() as signals:
+            return _fit(vae, images, config, folder, steps, every, signals, resume, verbose)
     except BlockingIOError:
         raise RunError(f"`{folder}` is being trained by another process; wait for it, or choose another for --run.") from None
     except KeyboardInterrupt:
         raise InterruptedRun("stopped by the user; what was complete is kept: go on with the same command and --resume.") from None
 
 
-def _fit(vae: VAE, images: Images, config: Config, folder: Path, steps: int, resume: bool, verbose: int) -> Run:
+def _fit(
+    vae: VAE, images: Images, config: Config, folder: Path, steps: int, every: Every, signals: Signals, resume: bool, verbose: int
+) -> Run:
     _check_folder(folder, config, resume)  # again, now that nobody else can change it
     summary = DataSummary.of(images, config)
     if (folder / DATA).exists():
@@ -75,12 +90,12 @@ def _fit(vae: VAE, images: Images, config: Config, folder: Path, steps: int, res
     summary.write(folder / DATA)
 
     training, labels = config.training, vae.condition is not None
-    history = History(folder / HISTORY)
-    keeper = Keeper(vae, folder / CHECKPOINTS, history)
-    first_epoch = keeper.restore() if resume else 0
-    rollbacks = sum(int(row.get("rollbacks", 0)) for row in history.rows)
     prepared: dict[str, Any] = {"seed": config.seed, "binarize": config.data.binarize}
     validation = data.fixed_images(images.validation, images.levels, **prepared)
+    guards = FiniteGuard(training.non_finite), CollapseGuard(validation, images.validation.y if labels else None)
+    history, patience = History(folder / HISTORY), Patience.of(training, vae.objective, steps)
+    keeper = Keeper(vae, folder / CHECKPOINTS, history, every, guards, best=lambda: patience.best(history.rows))
+    begun = keeper.restore() if resume else keeper.now
     vae.fit(
         data.training_batches(
             images.train,
@@ -89,21 +104,23 @@ def _fit(vae: VAE, images: Images, config: Config, folder: Path, steps: int, res
             labels=labels,
             corrupt=config.data.corrupt,
             corruption=config.data.corruption,
-            first_epoch=first_epoch,
+            first_epoch=begun.epochs,
+            first_step=begun.step,
             **prepared,
         ),
-        epochs=training.epochs,
-        initial_epoch=first_epoch,
+        epochs=begun.epochs if patience.exhausted(history.rows) else training.epochs,
+        initial_epoch=begun.epochs,
         steps_per_epoch=steps,
         validation_data=tf.data.Dataset.from_tensor_slices((validation, images.validation.y) if labels else validation).batch(
             VALIDATION_BATCH
         ),
         callbacks=[
-            FiniteGuard(training.non_finite, rollbacks=rollbacks),
-            CollapseGuard(validation, images.validation.y if labels else None),
+            *guards,
             keeper,
+            EarlyStop(patience, keeper),
             Curves(folder / "tensorboard"),
             *([Narrator(training.epochs)] if verbose == 2 else []),
+            Interruption(signals, keeper),
         ],
         verbose=1 if verbose == 1 else 0,
     )

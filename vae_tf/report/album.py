@@ -10,6 +10,7 @@ from vae_tf.corruption import corrupt
 from vae_tf.generator import noise
 from vae_tf.latents import posterior_moments
 from vae_tf.objective import Elbo
+from vae_tf.patience import best_epoch
 from vae_tf.report.picture import Chapter, Maker, Picture
 from vae_tf.report.subject import Subject
 
@@ -34,7 +35,7 @@ def album(subject: Subject) -> Chapter:
 
 def _learning_curves(subject: Subject) -> Picture:
     run, rows = subject.run, subject.rows
-    last, config = rows[-1], run.config
+    last, config, best = rows[-1], run.config, best_epoch(run, rows)
     notes = (
         "In training the encoder saw corrupted images, in validation clean ones, so a gap between the curves is not overfitting by itself."
         if config.data.corruption is not None
@@ -44,7 +45,7 @@ def _learning_curves(subject: Subject) -> Picture:
         "Learning curves",
         "How did training go?",
         f"Averages over the images of each epoch, in nats per image; ELBO = reconstruction - KL, and higher is better. {notes}"
-        f"{_objective(subject)}",
+        f"{_objective(subject)}{'' if best is None else f' The weights are those of epoch {best}, with the smallest validation loss.'}",
         f"Three line plots by epoch. After epoch {last['epoch']:.0f} the ELBO is {last['elbo']:.1f} nats per image in training and "
         f"{last['val_elbo']:.1f} in validation, of which reconstruction is {last['val_reconstruction']:.1f} and KL {last['val_kl']:.1f}.",
         "svg+xml",

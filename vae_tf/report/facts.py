@@ -12,6 +12,7 @@ from vae_tf.evaluation import Estimate, Evaluation
 from vae_tf.likelihood import LIKELIHOODS
 from vae_tf.networks import DECODERS, ENCODERS
 from vae_tf.objective import OBJECTIVES
+from vae_tf.patience import best_epoch
 from vae_tf.posterior import POSTERIORS
 from vae_tf.prior import PRIORS
 from vae_tf.run import Run
@@ -90,7 +91,8 @@ def facts(run: Run, rows: Sequence[Mapping[str, float]]) -> dict[str, str]:
     *above, bottom = config.model.latent_dims
     weights, generator = (sum(int(np.prod(w.shape)) for w in part.trainable_variables) for part in (run.vae, run.vae.generator))
     averaged = f"; weights averaged, decay {config.training.average:g}" if config.training.average else ""
-    minutes = sum(row["seconds"] for row in rows) / 60
+    minutes, best = sum(row["seconds"] for row in rows) / 60, best_epoch(run, rows)
+    ended = "" if best is None else f" of at most {config.training.epochs}, weights of epoch {best},"
     return {
         "data": f"{without_folders(config.data.source)}: {height} x {width} {'grey' if channels == 1 else 'RGB'}, {values}{binarized}"
         f"{corrupted}",
@@ -99,7 +101,7 @@ def facts(run: Run, rows: Sequence[Mapping[str, float]]) -> dict[str, str]:
         **({} if config.model.condition is None else {"condition": f"{_piece(CONDITIONS, config.model.condition)}, {summary.label_size}"}),
         **{axis: _piece(registry, getattr(config.model, axis)) for axis, registry in _AXES.items()},
         "objective": _piece(OBJECTIVES, config.objective),
-        "training": f"{len(rows)} epochs in {minutes:.1f} minutes, batches of {config.training.batch_size}, "
+        "training": f"{len(rows)} epochs{ended} in {minutes:.1f} minutes, batches of {config.training.batch_size}, "
         f"learning rate {config.training.learning_rate:g}, seed {config.seed}{averaged}",
         "parameters": f"{weights:,}; {generator:,} of them in the generator",
     }

@@ -44,7 +44,7 @@ def train_sweep(run: Run, sizes: Sequence[int], data_dir: str | None = None, ver
 
     Raises:
         ConfigError: `sizes` is empty or holds a number below 1, or the model has more than one layer of latents.
-        InterruptedRun: the user pressed Ctrl-C.
+        InterruptedRun: the user pressed Ctrl-C, or it was SIGTERM.
         RunError: the folder of an earlier sweep is damaged.
     """
     if len(run.config.model.latent_dims) > 1:
@@ -63,8 +63,8 @@ def train_sweep(run: Run, sizes: Sequence[int], data_dir: str | None = None, ver
         folder = run.folder / SWEEP / f"latents-{size}"
         try:
             runs.append(train(config, folder, data_dir=data_dir, resume=True, verbose=verbose))
-        except InterruptedRun:
-            raise InterruptedRun("stopped by the user; what was complete is kept: the same command goes on from there.") from None
+        except InterruptedRun as stop:
+            raise type(stop)("stopped; what was complete is kept: the same command goes on from there.") from None
         except RunError as error:
             raise RunError(f"`{folder}` can not be used ({error}); remove it, and ask again.") from None
     return runs
@@ -77,7 +77,7 @@ def shortened(config: Config, latent_dim: int, steps_per_epoch: int) -> Config:
     objective = {name: _shrink(name, value, share, steps_per_epoch) for name, value in config.objective.items()}
     return replace(
         config.override([f"model.latent_dim={latent_dim}"]),
-        training=replace(config.training, epochs=epochs),
+        training=replace(config.training, epochs=epochs, patience=None),  # trainings of one length compare
         objective=objective,
     )
 

@@ -5,6 +5,7 @@ from math import ceil, sqrt
 import numpy as np
 import tensorflow as tf
 
+from vae_tf.patience import best_epoch
 from vae_tf.report.diagnosis.finding import Finding
 from vae_tf.report.diagnosis.of_estimates import few_effective_samples, missed, unsettled
 from vae_tf.report.diagnosis.of_latents import collapsed, holed
@@ -25,12 +26,13 @@ def diagnosis(subject: Subject) -> list[Finding]:
     steps_per_epoch = run.data.train // run.config.training.batch_size
     settled = ceil(run.vae.objective.settled_at / steps_per_epoch)
     corrupted = run.config.data.corruption is not None
+    best = best_epoch(run, rows) or len(rows)  # the weights are of this epoch; those after it were tried, and did not help
     error = float(np.std(subject.measured.elbo)) / sqrt(run.data.validation)
-    gaining = unfinished(rows[settled:])
+    gaining = unfinished(rows[settled:]) if best == len(rows) else None
     found = [
         collapsed(used.kl.per_dimension, used.active, subject.layers),
         late_warm_up(settled, len(rows)),
-        gaining or overfitting(rows[settled:], corrupted, error),
+        gaining or overfitting(rows[settled:best], corrupted, error),
         missed({} if subject.evaluation is None else subject.evaluation.higher),
         unsettled([(samples, estimate.value) for samples, estimate in subject.curve.items()]),
         few_effective_samples(*subject.effective_samples),

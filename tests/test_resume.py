@@ -1,0 +1,339 @@
+"""Claims about going on: wherever a training was stopped, it ends with the history and the weights, bit for bit, of one never stopped."""
+
+import csv
+import resource
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tf_keras as keras
+from trainings import At, Spoil, config, rows, same_weights, stop, train_with, truncate
+
+from vae_tf.checkpoints import Every, Position
+from vae_tf.errors import ConfigError, InterruptedRun, RunError
+from vae_tf.history import COLUMNS, History
+from vae_tf.run import load
+from vae_tf.train import train
+
+STEPS = 14  # an epoch
+LONGER = {"batch_size": 100}
+
+
+def checkpoints(folder):
+    return {path.name for path in (folder / "checkpoints").iterdir()}
+
+
+def stopped(step, configuration, folder, *callbacks, **kwargs):
+    """Train until a step, and stop there at once: what was not kept is lost."""
+    with pytest.raises(InterruptedRun, match="stopped by the user; what was complete is kept: go on with .* --resume"):
+        train_with([*callbacks, At(step, stop)], configuration, folder, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory):
+    """An uninterrupted run."""
+    return train(config(**LONGER), tmp_path_factory.mktemp("runs") / "run", verbose=0)
+
+
+def test_a_run_stopped_again_and_again_gives_the_numbers_of_an_uninterrupted_one(complete, tmp_path):
+    """In its first epoch and in the last, before the first checkpoint, at one, between two, and at the ends of epochs."""
+    folder, last = tmp_path / "run", Position(0)
+    for step in (2, 3, 5, STEPS, STEPS + 1, STEPS + 8, 2 * STEPS + 1, 3 * STEPS - 1, 3 * STEPS):
+        stopped(step, config(**LONGER), folder, resume=True, checkpoint_steps=3)
+        found = sorted(filter(None, map(Position.named, checkpoints(folder))))
+        assert last <= found[-1], "it goes forwards"
+        last = found[-1]
+        with pytest.raises(RunError, match="is not complete: model.weights.h5 is missing; finish it"):
+            load(folder)
+    assert last == Position(2, 12)
+    resumed = train(config(**LONGER), folder, resume=True, verbose=0)
+    assert rows(folder) == rows(complete.folder)
+    assert same_weights(resumed, complete)
+
+
+def test_how_often_checkpoints_are_written_changes_no_number(complete, tmp_path):
+    often = train(config(**LONGER), tmp_path / "run", verbose=0, checkpoint_minutes=1e-9)
+    assert rows(often.folder) == rows(complete.folder)
+    assert same_weights(often, complete)
+    assert checkpoints(often.folder) == {"epoch-2", "epoch-3-step-13", "epoch-3"}
+
+
+def test_only_what_may_be_needed_is_kept(tmp_path):
+    stopped(STEPS + 8, config(**LONGER), tmp_path / "run", checkpoint_steps=3)
+    assert checkpoints(tmp_path / "run") == {"epoch-1", "epoch-2-step-3", "epoch-2-step-6"}
+    stopped(STEPS + 7, config(**LONGER), tmp_path / "run", resume=True)
+    assert checkpoints(tmp_path / "run") == {"epoch-1", "epoch-2-step-3", "epoch-2-step-6"}
+
+
+def test_a_checkpoint_comes_with_the_first_steps_done_together_that_reach_the_number(complete, tmp_path, monkeypatch):
+    compiled = keras.Model.compile
+    monkeypatch.setattr(keras.Model, "compile", lambda self, **k: compile_together(self, **k))
+
+    def compile_together(model, **options):
+        compiled(model, **options | {"steps_per_execution": 4})
+
+    folder = tmp_path / "run"
+    stopped(STEPS + 12, config(**LONGER), folder, checkpoint_steps=5)
+    assert checkpoints(folder) == {"epoch-1", "epoch-2-step-8"}
+    resumed = train(config(**LONGER), folder, resume=True, verbose=0)
+    assert [row["loss"] for row in rows(folder)] == pytest.approx([row["loss"] for row in rows(complete.folder)], rel=1e-4)
+    again = train(config(**LONGER), tmp_path / "again", verbose=0)
+    assert rows(folder) == rows(again.folder)
+    assert same_weights(resumed, again)
+
+
+CONDITIONAL = ["model.condition=classes", "model.prior=conditional-normal", "data.corrupt=mask", "data.corruption=0.25"]
+
+
+def test_a_conditional_denoising_run_with_averaged_weights_resumes_exactly(tmp_path):
+    configuration = config(epochs=2, average=0.9, **LONGER).override(["objective.warmup_epochs=1", *CONDITIONAL])
+    whole = train(configuration, tmp_path / "whole", verbose=0)
+    for step in (10, STEPS + 5):
+        stopped(step, configuration, tmp_path / "run", resume=True, checkpoint_steps=2)
+    resumed = train(configuration, tmp_path / "run", resume=True, verbose=0)
+    assert rows(resumed.folder) == rows(whole.folder)
+    assert same_weights(resumed, whole)
+    np.testing.assert_array_equal(load(resumed.folder).vae.generate(3, label=[1, 2, 3]), whole.vae.generate(3, label=[1, 2, 3]))
+
+
+def test_resuming_a_complete_run_changes_nothing(complete):
+    before = {path: path.stat().st_mtime_ns for path in complete.folder.rglob("*") if path.is_file()}
+    train(config(**LONGER), complete.folder, resume=True, verbose=0)
+    assert before == {path: path.stat().st_mtime_ns for path in complete.folder.rglob("*") if path.is_file()}
+
+
+def test_resuming_where_nothing_was_begun_begins(tmp_path):
+    assert train(config(epochs=2), tmp_path / "run", resume=True, verbose=0).folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"checkpoint_steps": 5, "checkpoint_minutes": 1}, "`checkpoint_steps` and `checkpoint_minutes` exclude each other, got 5 and 1"),
+        ({"checkpoint_steps": 0}, "`checkpoint_steps` must be at least 1, got 0"),
+        ({"checkpoint_minutes": 0}, "`checkpoint_minutes` must be above 0, got 0"),
+        ({"checkpoint_minutes": float("nan")}, "`checkpoint_minutes` must be above 0, got nan"),
+    ],
+)
+def test_a_frequency_that_is_none_is_refused(options, message, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        train(config(), tmp_path / "run", **options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_is_due_after_ten_minutes_if_nothing_else_was_said():
+    assert [Every().due(10**6, seconds) for seconds in (599, 600)] == [False, True]
+    assert [Every(minutes=0.5).due(10**6, seconds) for seconds in (29, 30)] == [False, True]
+    assert [Every(steps=7).due(steps, 1e9) for steps in (6, 7)] == [False, True]
+
+
+def test_a_checkpoint_is_named_as_a_person_counts():
+    positions = [Position(0), Position(0, 3), Position(1), Position(1, 120), Position(2)]
+    assert [position.name for position in positions] == ["epoch-0", "epoch-1-step-3", "epoch-1", "epoch-2-step-120", "epoch-2"]
+    assert [Position.named(position.name) for position in positions] == positions == sorted(positions)
+    assert [Position.named(name) for name in (".unfinished", "epoch", "epoch-1-step", "best")] == [None] * 4
+
+
+@pytest.fixture
+def copy(complete, tmp_path):
+    """A copy of the complete run without its weights, as if it had been stopped before they were written."""
+    folder = shutil.copytree(complete.folder, tmp_path / "copy")
+    (folder / "model.weights.h5").unlink()
+    return folder
+
+
+def data_of(checkpoint):
+    return checkpoint / "state.data-00000-of-00001"
+
+
+def flip(path):
+    """Change one bit in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda checkpoint: truncate(data_of(checkpoint)),
+        lambda checkpoint: truncate(checkpoint / "state.index"),
+        lambda checkpoint: flip(data_of(checkpoint)),
+        lambda checkpoint: flip(checkpoint / "state.index"),
+        lambda checkpoint: data_of(checkpoint).write_bytes(b""),
+        lambda checkpoint: data_of(checkpoint).unlink(),
+        lambda checkpoint: (checkpoint / "state.index").unlink(),
+    ],
+)
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(complete, copy, caplog, damage):
+    damage(copy / "checkpoints" / "epoch-3")
+    resumed = train(config(**LONGER), copy, resume=True, verbose=0)
+    assert "checkpoints/epoch-3` is damaged (" in caplog.text
+    assert rows(copy) == rows(complete.folder)
+    assert same_weights(resumed, complete)
+    assert checkpoints(copy) == {"epoch-2", "epoch-3"}
+
+
+@pytest.mark.parametrize("damaged", ["epoch-2-step-6", "epoch-1"], ids=["itself", "the beginning of its epoch"])
+def test_a_checkpoint_within_an_epoch_is_passed_over_if_it_or_the_beginning_of_its_epoch_is_damaged(complete, tmp_path, caplog, damaged):
+    stopped(STEPS + 8, config(**LONGER), tmp_path / "run", checkpoint_steps=6)
+    assert checkpoints(tmp_path / "run") == {"epoch-1", "epoch-2-step-6"}
+    truncate(data_of(tmp_path / "run" / "checkpoints" / damaged))
+    if damaged == "epoch-1":
+        with pytest.raises(RunError, match="all checkpoints in .* are damaged; train again in another folder"):
+            train(config(**LONGER), tmp_path / "run", resume=True, verbose=0)
+        return
+    resumed = train(config(**LONGER), tmp_path / "run", resume=True, verbose=0)
+    assert f"checkpoints/{damaged}` is damaged" in caplog.text
+    assert rows(resumed.folder) == rows(complete.folder)
+    assert same_weights(resumed, complete)
+
+
+def test_what_was_passed_over_does_not_count_as_new(complete, copy):
+    """Or what is written after it would be the first to be removed."""
+    for name in ("epoch-4", "epoch-5"):
+        shutil.copytree(copy / "checkpoints" / "epoch-3", copy / "checkpoints" / name)
+    for name in ("epoch-3", "epoch-4", "epoch-5"):
+        truncate(data_of(copy / "checkpoints" / name))
+    stopped(2 * STEPS + 8, config(**LONGER), copy, resume=True, checkpoint_steps=3)
+    assert checkpoints(copy) == {"epoch-2", "epoch-3-step-3", "epoch-3-step-6"}
+    assert same_weights(train(config(**LONGER), copy, resume=True, verbose=0), complete)
+
+
+def test_where_all_checkpoints_are_damaged_the_run_is_refused_and_left_as_it_is(copy):
+    for path in (copy / "checkpoints").glob("*/*.data-*"):
+        truncate(path)
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    with pytest.raises(RunError, match="all checkpoints in .* are damaged; train again in another folder"):
+        train(config(**LONGER), copy, resume=True, verbose=0)
+    assert before == {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+
+
+def test_a_run_that_died_before_its_first_checkpoint_begins_again(complete, copy):
+    shutil.rmtree(copy / "checkpoints")
+    train(config(**LONGER), copy, resume=True, verbose=0)
+    assert rows(copy) == rows(complete.folder)
+
+
+def test_what_a_killed_process_was_writing_is_no_checkpoint(complete, copy):
+    """Even if nothing is missing in it."""
+    shutil.rmtree(copy / "checkpoints" / "epoch-3")
+    shutil.copytree(copy / "checkpoints" / "epoch-2", copy / "checkpoints" / ".unfinished")
+    resumed = train(config(**LONGER), copy, resume=True, verbose=0)
+    assert checkpoints(copy) == {"epoch-2", "epoch-3"}
+    assert same_weights(resumed, complete)
+
+
+def test_a_history_that_lacks_epochs_is_refused(copy):
+    history = copy / "history.csv"
+    history.write_text("".join(history.read_text().splitlines(keepends=True)[:2]))
+    with pytest.raises(RunError, match="history.csv` does not hold the 3 epochs of the checkpoint"):
+        train(config(**LONGER), copy, resume=True, verbose=0)
+
+
+def test_a_history_written_before_there_were_guards_is_read_and_continued(complete, copy):
+    path = copy / "history.csv"
+    with path.open() as file:
+        written = list(csv.DictReader(file))
+    columns = [name for name in COLUMNS if name not in ("active_units", "rollbacks")]
+    with path.open("w") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(written)
+    assert [set(row) for row in History(path).rows] == [set(columns)] * 3
+    shutil.rmtree(copy / "checkpoints" / "epoch-3")
+    resumed = train(config(**LONGER), copy, resume=True, verbose=0)
+    assert ["active_units" in row for row in rows(copy)] == [False, False, True]
+    assert same_weights(resumed, complete)
+
+
+@pytest.fixture
+def limited():
+    """Let no file grow beyond a number of bytes, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda most: lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize(
+    ("step", "most", "last"),
+    [(STEPS + 5, 4000, "epoch-2-step-4"), (2 * STEPS, 4000, "epoch-2-step-12"), (2 * STEPS, 0, "epoch-2-step-12")],
+    ids=["within an epoch", "at the end of an epoch", "with no room for the history"],
+)
+def test_on_a_full_disk_the_training_stops_and_the_last_checkpoint_stays(complete, tmp_path, limited, step, most, last):
+    folder = tmp_path / "run"
+    message = rf"run` can not be written to \((\[Errno 27\] )?.*File too large.*; make room and go on .* the last checkpoint: {last}\.$"
+    with pytest.raises(RunError, match=message) as caught:
+        train_with([At(step, limited(most))], config(**LONGER), folder, checkpoint_steps=4)
+    limited(resource.RLIM_INFINITY)()
+    assert "{{" not in str(caught.value)
+    assert last in checkpoints(folder)
+    assert not (folder / "checkpoints" / ".unfinished").exists()
+    resumed = train(config(**LONGER), folder, resume=True, verbose=0)
+    assert rows(folder) == rows(complete.folder)
+    assert same_weights(resumed, complete)
+
+
+def test_a_folder_that_can_not_be_written_to_is_noticed_before_the_first_step(tmp_path, monkeypatch):
+    monkeypatch.setattr("vae_tf.checkpoints.sync", lambda *paths: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    message = r"can not be written to \(\[Errno 28\] No space left on device\); .* from the last checkpoint: none\."
+    with pytest.raises(RunError, match=message):
+        train_with([At(1, lambda: pytest.fail("it was trained"))], config(), tmp_path / "run")
+
+
+# Rolling back.
+
+ROLLING = {"non_finite": "rollback", "average": 0.9, **LONGER}
+SPOILT = STEPS + 2  # a step of the second epoch; noticed in the next, or ten later
+
+
+@pytest.fixture(scope="module")
+def rolled_back(tmp_path_factory):
+    """An uninterrupted run with a rollback in its second epoch."""
+    return train_with([Spoil(SPOILT)], config(**ROLLING), tmp_path_factory.mktemp("runs") / "run")
+
+
+def test_a_rollback_is_counted_and_the_training_ends(rolled_back):
+    history = rows(rolled_back.folder)
+    assert [row["rollbacks"] for row in history] == [0, 1, 0]
+    assert np.isfinite([value for row in history for value in row.values()]).all()
+    assert all(np.isfinite(weight).all() for weight in load(rolled_back.folder).vae.get_weights())
+
+
+@pytest.mark.parametrize(
+    "step", [SPOILT, SPOILT + 1, SPOILT + 4, 2 * STEPS + 3], ids=["spoilt", "rolled back", "and gone on", "an epoch later"]
+)
+def test_a_run_resumed_about_a_rollback_gives_the_numbers_of_an_uninterrupted_one(rolled_back, step, tmp_path):
+    stopped(step, config(**ROLLING), tmp_path / "run", Spoil(SPOILT), checkpoint_steps=1)
+    resumed = train_with([Spoil(SPOILT)], config(**ROLLING), tmp_path / "run", resume=True)
+    assert rows(resumed.folder) == rows(rolled_back.folder)
+    assert same_weights(resumed, rolled_back)
+
+
+def test_a_second_rollback_after_a_resumption_goes_back_to_the_beginning_of_the_epoch_too(tmp_path):
+    spoilers = [Spoil(STEPS + 2), Spoil(STEPS + 9)]
+    whole = train_with(spoilers, config(**ROLLING), tmp_path / "whole")
+    assert [row["rollbacks"] for row in rows(whole.folder)] == [0, 2, 0]
+    stopped(STEPS + 6, config(**ROLLING), tmp_path / "run", *spoilers, checkpoint_steps=1)
+    resumed = train_with(spoilers, config(**ROLLING), tmp_path / "run", resume=True)
+    assert rows(resumed.folder) == rows(whole.folder)
+    assert same_weights(resumed, whole)
+
+
+def test_a_rollback_in_the_first_epoch_goes_back_to_the_first_weights_also_after_a_resumption(tmp_path):
+    whole = train_with([Spoil(9)], config(**ROLLING), tmp_path / "whole")
+    stopped(5, config(**ROLLING), tmp_path / "run", Spoil(9), checkpoint_steps=1)
+    resumed = train_with([Spoil(9)], config(**ROLLING), tmp_path / "run", resume=True)
+    assert rows(resumed.folder) == rows(whole.folder)
+    assert same_weights(resumed, whole)
+
+
+def test_a_run_that_was_stopped_goes_on_with_rollbacks_as_if_they_had_been_chosen_at_first(rolled_back, tmp_path):
+    plain = replace(config(**ROLLING), training=replace(config(**ROLLING).training, non_finite="stop"))
+    with pytest.raises(RunError, match=r"in epoch 2, batch 3 \(optimizer step 17\).*`training.non_finite=rollback`, also with --resume"):
+        train_with([Spoil(SPOILT)], plain, tmp_path / "run", checkpoint_steps=1)
+    assert [row["epoch"] for row in rows(tmp_path / "run")] == [1]
+    resumed = train_with([Spoil(SPOILT)], config(**ROLLING), tmp_path / "run", resume=True)
+    assert load(resumed.folder).config.training.non_finite == "rollback"
+    assert same_weights(resumed, rolled_back)
