@@ -17,6 +17,7 @@ __all__ = ["main"]
 _DATA_DIR = click.option("--data-dir", envvar="TFDS_DATA_DIR", help="Folder of prepared tensorflow_datasets sets.")
 _COLUMNS = 20  # of classes
 _COUNT = 64
+_TRACKERS = ("mlflow", "tensorboard")
 _RUN = click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 
 
@@ -68,15 +69,25 @@ def main() -> None:
 @click.option("--run", "folder", required=True, type=click.Path(path_type=Path), help="Run folder to create.")
 @click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE", help="Override a setting of the preset.")
 @click.option("--resume", is_flag=True, help="Continue from the last complete epoch.")
+@click.option(
+    "--track",
+    "trackers",
+    multiple=True,
+    default=("tensorboard",),
+    show_default=True,
+    type=click.Choice(_TRACKERS),
+    help="Where to keep what the training shows; may be repeated.",
+)
 @_DATA_DIR
-def train(preset: str, folder: Path, assignments: tuple[str, ...], resume: bool, data_dir: str | None) -> None:
+def train(preset: str, folder: Path, assignments: tuple[str, ...], resume: bool, trackers: tuple[str, ...], data_dir: str | None) -> None:
     """Train PRESET, a name or a YAML file, in a run folder."""
     config = (configs.read(preset) if preset.endswith((".yaml", ".yml")) else configs.preset(preset)).override(assignments)
     start_tensorflow()
-    from vae_tf import train
+    from vae_tf import announce, train
 
-    run = train.train(config, folder, data_dir=data_dir, resume=resume, verbose=1 if sys.stdout.isatty() else 2)
-    click.echo(f"trained {run.folder}, epochs: {config.training.epochs}. Next: python -m vae_tf evaluate {run.folder}{_again(data_dir)}")
+    verbose = 1 if sys.stdout.isatty() else 2
+    run = train.train(config, folder, data_dir=data_dir, resume=resume, verbose=verbose, trackers=trackers)
+    click.echo(announce.last_line(run, f"python -m vae_tf evaluate {run.folder}{_again(data_dir)}"))
 
 
 @main.command()

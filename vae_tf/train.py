@@ -1,6 +1,7 @@
 """Training: fit a configuration into a run folder, epoch by epoch, so that it can be stopped and resumed exactly."""
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import tf_keras as keras
 
 from vae_tf import config as configs
 from vae_tf import data
+from vae_tf.announce import first_line
 from vae_tf.build import build
 from vae_tf.checkpoints import Keeper
 from vae_tf.config import Config
@@ -20,8 +22,9 @@ from vae_tf.files import locked, replacing
 from vae_tf.guards import CollapseGuard, FiniteGuard
 from vae_tf.history import History
 from vae_tf.model import VAE
-from vae_tf.progress import Curves, Narrator
+from vae_tf.progress import narration
 from vae_tf.run import CHECKPOINTS, CONFIG, DATA, HISTORY, WEIGHTS, DataSummary, Run, load
+from vae_tf.tracking import Tracking, Training
 
 __all__ = ["train"]
 
@@ -29,7 +32,15 @@ VALIDATION_BATCH = 500
 _CHUNK = 5000  # images checked at once
 
 
-def train(config: Config, folder: str | Path, *, data_dir: str | None = None, resume: bool = False, verbose: int = 2) -> Run:
+def train(
+    config: Config,
+    folder: str | Path,
+    *,
+    data_dir: str | None = None,
+    resume: bool = False,
+    verbose: int = 2,
+    trackers: Sequence[str] = ("tensorboard",),
+) -> Run:
     """Train a configuration in a run folder and return the complete run.
 
     The run owns the process's random state: it seeds the initial weights with `keras.utils.set_random_seed(config.seed)`.
@@ -39,16 +50,18 @@ def train(config: Config, folder: str | Path, *, data_dir: str | None = None, re
         folder: the run folder; created.
         data_dir: where `tensorflow_datasets` keeps prepared sets; None for its default.
         resume: continue from the last complete epoch in `folder`; from the beginning when there is none.
-        verbose: 1 a bar for each epoch, 2 some twenty lines in all, 0 silent.
+        verbose: 1 a bar, 2 some twenty lines in all, 0 silent.
+        trackers: names of `tracking.TRACKERS`, which keep what the training shows; they change no number.
 
     Raises:
-        ConfigError: the configuration can not work.
+        ConfigError: the configuration can not work, or a tracker is unknown or not installed.
         DataError: the data are missing, unreadable or out of range.
         RunError: `folder` holds another run, is damaged or in use, the disk is full, or the training diverged.
         InterruptedRun: the user pressed Ctrl-C.
     """
     folder = Path(folder)
     _check_folder(folder, config, resume)
+    tracking = Tracking(trackers)
     if resume and (folder / WEIGHTS).exists():
         return load(folder)
     try:
@@ -57,15 +70,24 @@ def train(config: Config, folder: str | Path, *, data_dir: str | None = None, re
         keras.utils.set_random_seed(config.seed)
         vae = build(config, images.image_shape, data.seen_levels(images, config.data), steps, images.label_size)
         _check_images(vae, images, config)
-        with locked(folder):
-            return _fit(vae, images, config, folder, steps, resume, verbose)
+        with locked(folder), tracking, narration(verbose) as tellers:
+            return _fit(vae, images, config, folder, steps, resume, tracking, tellers)
     except BlockingIOError:
         raise RunError(f"`{folder}` is being trained by another process; wait for it, or choose another for --run.") from None
     except KeyboardInterrupt:
         raise InterruptedRun("stopped by the user; what was complete is kept: go on with the same command and --resume.") from None
 
 
-def _fit(vae: VAE, images: Images, config: Config, folder: Path, steps: int, resume: bool, verbose: int) -> Run:
+def _fit(
+    vae: VAE,
+    images: Images,
+    config: Config,
+    folder: Path,
+    steps: int,
+    resume: bool,
+    tracking: Tracking,
+    tellers: Sequence[keras.callbacks.Callback],
+) -> Run:
     _check_folder(folder, config, resume)  # again, now that nobody else can change it
     summary = DataSummary.of(images, config)
     if (folder / DATA).exists():
@@ -81,6 +103,10 @@ def _fit(vae: VAE, images: Images, config: Config, folder: Path, steps: int, res
     rollbacks = sum(int(row.get("rollbacks", 0)) for row in history.rows)
     prepared: dict[str, Any] = {"seed": config.seed, "binarize": config.data.binarize}
     validation = data.fixed_images(images.validation, images.levels, **prepared)
+    if tellers:
+        precision = keras.mixed_precision.global_policy().name
+        execution = [precision, "XLA" if training.jit_compile else "no XLA"]
+        print(first_line(folder, config, vae, images, steps=steps, first_epoch=first_epoch, execution=execution), flush=True)
     vae.fit(
         data.training_batches(
             images.train,
@@ -101,11 +127,11 @@ def _fit(vae: VAE, images: Images, config: Config, folder: Path, steps: int, res
         callbacks=[
             FiniteGuard(training.non_finite, rollbacks=rollbacks),
             CollapseGuard(validation, images.validation.y if labels else None),
+            tracking.follow(Training(folder, config, vae, validation, images.validation.y, images.label_names, history.rows[:])),
             keeper,
-            Curves(folder / "tensorboard"),
-            *([Narrator(training.epochs)] if verbose == 2 else []),
+            *tellers,
         ],
-        verbose=1 if verbose == 1 else 0,
+        verbose=0,
     )
     _save_weights(vae, folder / WEIGHTS)
     return Run(folder, config, summary, vae)
@@ -149,13 +175,6 @@ def _check_folder(folder: Path, config: Config, resume: bool) -> None:
 
 
 def _difference(stored: Config, given: Config) -> str:
-    old, new = _flat(stored.to_dict()), _flat(given.to_dict())
+    old, new = configs.flat(stored.to_dict()), configs.flat(given.to_dict())
     key = next(key for key in {**old, **new} if old.get(key) != new.get(key))
     return f"{key} is {old.get(key)!r} there and {new.get(key)!r} here"
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
