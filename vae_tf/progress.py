@@ -13,6 +13,7 @@ from tqdm import tqdm
 __all__ = ["Bar", "Narrator", "duration", "narration", "progress"]
 
 _LINES = 20
+_LONG_S = 60
 
 
 def progress(total: int, title: str, unit: str, *, quiet: bool = False, **options: Any) -> tqdm:
@@ -93,13 +94,14 @@ class Bar(keras.callbacks.Callback):
 class Narrator(keras.callbacks.Callback):
     """Tells a training in a log: some twenty lines, evenly spread, and one at least every ten seconds, with the time left.
 
-    The time left is reckoned from the epochs of this process; after the first, without that one, which waits for the step to be compiled.
+    The time left is reckoned from the epochs of this process after its first, which waits for the step to be compiled; a first epoch that
+    takes more than a minute will do.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._told_s = self._since_s = time.perf_counter()
-        self._first: int | None = None
+        self._first: int | None = None  # epoch of this process
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Start the clock."""
@@ -109,11 +111,13 @@ class Narrator(keras.callbacks.Callback):
         """Print a line, if it is time for one."""
         done, epochs, now_s = epoch + 1, self.params["epochs"], time.perf_counter()
         if self._first is None:
-            self._first, each_s, self._since_s = done, now_s - self._since_s, now_s
+            took_s = now_s - self._since_s
+            each_s = took_s if took_s > _LONG_S else None
+            self._first, self._since_s = done, now_s
         else:
             each_s = (now_s - self._since_s) / (done - self._first)
         if done in (1, epochs) or done % -(-epochs // _LINES) == 0 or now_s - self._told_s > 10:
             values = [f"{name} {value:.2f}" if isinstance(value, float) else f"{name} {value}" for name, value in (logs or {}).items()]
-            left = [f"{duration((epochs - done) * each_s)} left"] if done < epochs else []
+            left = [] if each_s is None or done == epochs else [f"{duration((epochs - done) * each_s)} left"]
             print("  ".join([f"epoch {done}/{epochs}", *values, *left]), flush=True)
             self._told_s = now_s

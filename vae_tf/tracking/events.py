@@ -9,9 +9,11 @@ from typing import final
 import numpy as np
 import tensorflow as tf
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.histogram.summary_v2 import histogram_pb
+from tensorboard.plugins.image.metadata import create_summary_metadata
 from tensorboard.plugins.scalar.summary_v2 import scalar_pb
+from tensorboard.util.tensor_util import make_tensor_proto
 
 from vae_tf import plots
 
@@ -47,10 +49,10 @@ class EventFile:
 
     def image(self, tag: str, image: np.ndarray, step: int, description: str) -> None:
         """Add a picture, uint8 [height, width, C] with C 1, 3 or 4."""
-        height, width, channels = image.shape
-        encoded = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=plots.png(image))
-        value = Summary.Value(tag=tag, image=encoded, metadata=SummaryMetadata(summary_description=description))
-        self._add(Event(step=step, summary=Summary(value=[value])))
+        height, width, _ = image.shape
+        value = make_tensor_proto([str(width).encode(), str(height).encode(), plots.png(image)])
+        metadata = create_summary_metadata(display_name=None, description=description)
+        self._add(Event(step=step, summary=Summary(value=[Summary.Value(tag=tag, metadata=metadata, tensor=value)])))
 
     def flush(self) -> None:
         """Hand everything to the operating system, so that it is seen, and there whatever happens to the process."""
