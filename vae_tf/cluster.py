@@ -6,19 +6,23 @@ them this process is. The first is the chief, the one that writes.
 
 import json
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, final
 
 import tensorflow as tf
 
-from vae_tf.errors import ConfigError
+from vae_tf.errors import ConfigError, RunError
+from vae_tf.files import locked
 
-__all__ = ["Cluster", "connect"]
+__all__ = ["Cluster", "connect", "workplace"]
 
 _START_MINUTES = 10.0
 _EXAMPLE = '{"cluster": {"worker": ["host1:12345", "host2:12345"]}, "task": {"type": "worker", "index": 0}}'
@@ -38,6 +42,11 @@ class Cluster:
     strategy: tf.distribute.Strategy
     workers: int = 1
     index: int = 0
+
+    @classmethod
+    def alone(cls) -> "Cluster":
+        """Return this process, under TensorFlow's present strategy."""
+        return cls(tf.distribute.get_strategy())
 
     @property
     def chief(self) -> bool:
@@ -66,10 +75,21 @@ class Cluster:
         return self.strategy.distribute_datasets_from_function(lambda context: make(share, self.replicas // self.workers))
 
     def any(self, here: bool) -> bool:
-        """Return whether it is so in any process; all must ask, and at the same step."""
-        if self.workers == 1:
-            return here
-        return bool(self.strategy.reduce("SUM", self.strategy.run(tf.constant, args=(float(here),)), axis=None) > 0)
+        """Return whether it is so in any process; all must ask, and at the same step. So all are there when it returns."""
+        return here if self.workers == 1 else self._sum(int(here)) > 0
+
+    def agree(self, step: int, folder: Path) -> None:
+        """Check that all begin at the same optimizer step.
+
+        Raises:
+            RunError: they do not.
+        """
+        if self.workers > 1 and self._sum(step) != self.replicas * step:
+            raise RunError(f"the workers do not begin at one step, this one at {step}: `{folder}` must be one folder that all of them see.")
+
+    def _sum(self, value: int) -> int:
+        """Return the sum over all replicas."""
+        return int(self.strategy.reduce("SUM", self.strategy.run(tf.constant, args=(value, tf.int64)), axis=None))
 
 
 def connect(devices: int | None = None, *, minutes: float = _START_MINUTES) -> Cluster:
@@ -92,6 +112,34 @@ def connect(devices: int | None = None, *, minutes: float = _START_MINUTES) -> C
     with _within(minutes, f"error: worker {index} waited {minutes:g} minutes for {others}; start all workers, then it goes on."):
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     return Cluster(strategy, len(workers), index)
+
+
+@contextmanager
+def workplace(cluster: Cluster, folder: Path, describe: Callable[[], None]) -> Iterator[Path]:
+    """Yield where this process writes: the chief in the run folder, which is locked, the others in a copy that is thrown away.
+
+    Checkpoints hold what is spread over the workers, so all must write them; and all read what they begin with.
+
+    Args:
+        cluster: who trains.
+        folder: the run folder.
+        describe: called by the chief alone, when the folder is its own.
+
+    Raises:
+        BlockingIOError: another process trains in the folder.
+    """
+    if cluster.chief:
+        with locked(folder):
+            describe()
+            cluster.any(False)  # the folder is described: the others may copy it
+            cluster.any(False)  # they have: it may change
+            yield folder
+    else:
+        cluster.any(False)
+        with tempfile.TemporaryDirectory() as temporary:
+            place = shutil.copytree(folder, Path(temporary) / folder.name, ignore=shutil.ignore_patterns("tensorboard", ".*"))
+            cluster.any(False)
+            yield place
 
 
 def _told(text: str) -> tuple[list[str], int]:

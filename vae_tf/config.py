@@ -21,6 +21,7 @@ __all__ = [
     "TrainingConfig",
     "as_piece",
     "explain",
+    "flat",
     "preset",
     "preset_names",
     "read",
@@ -252,6 +253,14 @@ def without_folders(source: str) -> str:
     """Return a data source as others may read it: of `folder:PATH` and `npz:PATH` only the last component of the path."""
     kind, _, place = source.partition(":")
     return f"{kind}:{PurePath(place).name}" if kind in ("folder", "npz") else source
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one, with the keys `section.key`."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return found
 
 
 def explain(error: ValidationError, owner: Any) -> str:

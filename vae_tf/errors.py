@@ -6,13 +6,14 @@ VaeTfError
 └── RunError      a run folder that is missing, damaged or holds something else
     └── InterruptedRun   training was stopped by the user (Ctrl-C)
         └── PreemptedRun   training was asked to stop (SIGTERM): whoever did may start it again
+            └── LostWorker   another process of the same training has ended: all may be started again
 """
 
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["ConfigError", "DataError", "InterruptedRun", "PreemptedRun", "RunError", "VaeTfError", "did_you_mean", "reason"]
+__all__ = ["ConfigError", "DataError", "InterruptedRun", "LostWorker", "PreemptedRun", "RunError", "VaeTfError", "did_you_mean", "reason"]
 
 _PLACES = re.compile(r"\{\{.*?\}\} ?| ?\[Op:.*|Error in user-defined function passed to .*? with iterator: [\w:]+: ")
 
@@ -39,6 +40,10 @@ class InterruptedRun(RunError):
 
 class PreemptedRun(InterruptedRun):
     """Training was asked to stop by SIGTERM, as schedulers do before they take a machine away; it can go on elsewhere."""
+
+
+class LostWorker(PreemptedRun):
+    """A training of several processes ended as one of them has ended or can not be reached; all can go on from the last checkpoint."""
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:

@@ -13,9 +13,8 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from vae_tf import answers
 from vae_tf.errors import ConfigError, RunError
-from vae_tf.latents import active_units, kl_of_latents, layer_names, layer_sizes
+from vae_tf.latents import active_units, kl_of_latents, layer_names, layer_sizes, moments_and_terms
 from vae_tf.objective.base import check_at_least, check_choice
 
 __all__ = ["CollapseGuard", "FiniteGuard"]
@@ -30,8 +29,6 @@ _OR_ROLLBACK = (
 _EVERY = 10  # batches
 _REMEMBERED = ("rollbacks", "_before", "_batch", "_checked", "_counted")
 _PIECES = ("encoder", "posterior", "prior", "decoder", "likelihood")
-_DRAWS = 10  # per image
-_STREAM = 2  # of noise; 0 and 1 are those of training and validation
 _MOST = 0.9  # share of the dimensions of a layer
 _TOLD = 8
 
@@ -212,7 +209,7 @@ class CollapseGuard(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Trace what is measured: as a graph, half of the work of flows and layers is not done."""
-        self._measure = tf.function(self._measured).get_concrete_function()
+        self._measure = tf.function(lambda: moments_and_terms(self.model, self.x, self.label)).get_concrete_function()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Measure, and say what has changed."""
@@ -256,14 +253,6 @@ class CollapseGuard(keras.callbacks.Callback):
                 "at the end the latents of %s are still collapsed: most of their dimensions carry nothing",
                 " and ".join(sorted(self.collapsed)),
             )
-
-    def _measured(self) -> tuple[tf.Tensor, ...]:
-        """Return mean and standard deviation of q(z | x), [N, D], and log q - log p averaged over draws, one [N, d] per layer."""
-        vae, label = self.model, None if self.label is None else tf.constant(self.label)
-        q = vae.encode(tf.constant(self.x), label)
-        z, _ = q.experimental_sample_and_log_prob(_DRAWS, seed=tf.constant([vae.seed, _STREAM]))
-        terms = answers.kl_terms(vae.posterior.terms(q, z), vae.prior.terms(z, vae.generator.beside(z, label)))
-        return q.mean(), q.stddev(), *(tf.reduce_mean(term, 0) for term in terms)
 
 
 def _not_finite(values: Mapping[str, float]) -> dict[str, float]:
