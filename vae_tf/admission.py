@@ -62,10 +62,5 @@ def check_folder(folder: Path, config: Config, resume: bool) -> None:
     # A run that was stopped may go on with rollbacks: up to there, none would have been made.
     stored = replace(stored, training=replace(stored.training, non_finite=config.training.non_finite))
     if stored != config:
-        raise RunError(f"`{folder}` holds a run of another configuration ({_difference(stored, config)}); choose another for --run.")
-
-
-def _difference(stored: Config, given: Config) -> str:
-    old, new = configs.flat(stored.to_dict()), configs.flat(given.to_dict())
-    key = next(key for key in {**old, **new} if old.get(key) != new.get(key))
-    return f"{key} is {old.get(key)!r} there and {new.get(key)!r} here"
+        different = configs.difference(stored.to_dict(), config.to_dict())
+        raise RunError(f"`{folder}` holds a run of another configuration ({different}); choose another for --run.")

@@ -11,6 +11,7 @@ from vae_tf.errors import ConfigError, InterruptedRun, PreemptedRun, VaeTfError
 from vae_tf.options import DATA_DIR, again
 from vae_tf.startup import start_tensorflow
 from vae_tf.train_command import train
+from vae_tf.tuning.command import tune
 
 __all__ = ["main"]
 
@@ -181,3 +182,4 @@ def sample(run: Path, count: int | None, seed: int, label: str | None, out: Path
 
 
 main.add_command(train)
+main.add_command(tune)

@@ -20,7 +20,9 @@ __all__ = [
     "Piece",
     "TrainingConfig",
     "as_piece",
+    "difference",
     "explain",
+    "find",
     "flat",
     "preset",
     "preset_names",
@@ -244,9 +246,25 @@ def read(path: str | Path) -> Config:
         raise ConfigError(f"`{path}` is no text file.") from None
 
 
+def find(name: str) -> Config:
+    """Return the configuration in a YAML file, or else the named one.
+
+    Raises:
+        ConfigError: as `read` and `preset`.
+    """
+    return read(name) if name.endswith((".yaml", ".yml")) else preset(name)
+
+
 def write(config: Config, path: str | Path) -> None:
     """Write the complete configuration as YAML."""
     Path(path).write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
+
+
+def difference(stored: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+    """Return the first key in which two unequal trees of plain values differ, with both values."""
+    old, new = flat(stored), flat(given)
+    key = next(key for key in {**old, **new} if old.get(key) != new.get(key))
+    return f"{key} is {old.get(key)!r} there and {new.get(key)!r} here"
 
 
 def without_folders(source: str) -> str:

@@ -4,6 +4,7 @@ VaeTfError
 ├── ConfigError   a configuration, a piece or an argument that cannot work
 ├── DataError     images that are missing, unreadable or out of range
 └── RunError      a run folder that is missing, damaged or holds something else
+    ├── DivergedRun      training came to numbers that are not finite
     └── InterruptedRun   training was stopped by the user (Ctrl-C)
         └── PreemptedRun   training was asked to stop (SIGTERM): whoever did may start it again
             └── LostWorker   another process of the same training has ended: all may be started again
@@ -13,7 +14,18 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["ConfigError", "DataError", "InterruptedRun", "LostWorker", "PreemptedRun", "RunError", "VaeTfError", "did_you_mean", "reason"]
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "DivergedRun",
+    "InterruptedRun",
+    "LostWorker",
+    "PreemptedRun",
+    "RunError",
+    "VaeTfError",
+    "did_you_mean",
+    "reason",
+]
 
 _PLACES = re.compile(r"\{\{.*?\}\} ?| ?\[Op:.*|Error in user-defined function passed to .*? with iterator: [\w:]+: ")
 
@@ -32,6 +44,10 @@ class DataError(VaeTfError):
 
 class RunError(VaeTfError):
     """A run folder that is missing, damaged or holds something else."""
+
+
+class DivergedRun(RunError):
+    """Training came to numbers that are not finite; the message names the term and the batch."""
 
 
 class InterruptedRun(RunError):

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from vae_tf.errors import ConfigError, RunError
+from vae_tf.errors import ConfigError, DivergedRun
 from vae_tf.latents import active_units, kl_of_latents, layer_names, layer_sizes, moments_and_terms
 from vae_tf.objective.base import check_at_least, check_choice
 
@@ -97,7 +97,7 @@ class FiniteGuard(keras.callbacks.Callback):
         """Look at the losses, and now and then at the weights.
 
         Raises:
-            RunError: one is not finite, and there is no rolling back.
+            DivergedRun: one is not finite, and there is no rolling back.
         """
         self._batch = batch + 1
         self._counted += 1
@@ -120,7 +120,7 @@ class FiniteGuard(keras.callbacks.Callback):
         """Look at the weights, where there was no validation, and at the metrics of validation; count the rollbacks of the epoch.
 
         Raises:
-            RunError: one is not finite, and there is no rolling back.
+            DivergedRun: one is not finite, and there is no rolling back.
         """
         self._check_weights()
         logs = {} if logs is None else logs
@@ -154,9 +154,9 @@ class FiniteGuard(keras.callbacks.Callback):
         failure = f"{what} (optimizer step {step or self.model.optimizer.iterations.numpy()})"
         remedy = _REMEDY + (_OR_SCALE if hasattr(self.model.likelihood, "min_scale") else "")
         if self.on_failure == "stop":
-            raise RunError(f"{failure}: the training diverged. {remedy}{_OR_ROLLBACK}.")
+            raise DivergedRun(f"{failure}: the training diverged. {remedy}{_OR_ROLLBACK}.")
         if self.rollbacks == self.most:
-            raise RunError(f"{failure}, after {self.most} rollbacks: the training diverged. {remedy}.")
+            raise DivergedRun(f"{failure}, after {self.most} rollbacks: the training diverged. {remedy}.")
         for variable, value in self._good:
             variable.assign(value)
         self.model.fault.clear()

@@ -1,0 +1,99 @@
+"""A search: the curves of all trials, and log p(x) against each setting."""
+
+from collections.abc import Sequence
+from math import ceil
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullFormatter
+
+from vae_tf.plots.style import BLUE, GREY, ORANGE, plain, styled
+from vae_tf.tuning.record import COMPLETE, Trial
+from vae_tf.tuning.results import best
+from vae_tf.tuning.space import Choices, Setting, Space
+
+__all__ = ["tuning"]
+
+_COLUMNS = 3
+_INTERVAL = 1.96  # standard errors to each side
+_FOOT = 0.04  # of the height of a panel
+
+
+@styled
+def tuning(trials: Sequence[Trial], space: Space) -> Figure:
+    """Draw the validation ELBO of each trial by epoch, and log p(x) of the complete ones against each setting; the best is a star.
+
+    Trials without log p(x), pruned or failed, stand at the foot of the panels. The axis of the ELBO leaves out what lies far below.
+
+    Args:
+        trials: at least one is complete.
+        space: what was searched.
+    """
+    count = 1 + len(space.settings)
+    rows = ceil(count / _COLUMNS)
+    figure = Figure(figsize=(8.6, 0.6 + 2.6 * rows), layout="constrained")
+    first, *panels = figure.subplots(rows, min(count, _COLUMNS), squeeze=False).flat
+    _curves(first, trials)
+    for axes, setting in zip(panels, space.settings):
+        _against(axes, trials, setting)
+    for axes in panels[len(space.settings) :]:
+        axes.set_axis_off()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    return figure
+
+
+def _curves(axes: Axes, trials: Sequence[Trial]) -> None:
+    winner = best(trials)
+    for trial in trials:
+        won, complete = trial is winner, trial.state == COMPLETE
+        axes.plot(
+            list(trial.elbo),
+            list(trial.elbo.values()),
+            color=ORANGE if won else BLUE if complete else GREY,
+            linewidth=2 if won else 1,
+            alpha=1 if complete else 0.7,
+            linestyle="-" if complete else ":",
+            zorder=3 if won else 2 if complete else 1,
+        )
+    complete_last = [elbo for trial in trials if trial.state == COMPLETE for elbo in list(trial.elbo.values())[len(trial.elbo) // 4 :]]
+    low, high = min(complete_last), max(complete_last)
+    axes.set_ylim(low - 0.1 * (high - low) - 0.1, high + 0.1 * (high - low) + 0.1)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("validation ELBO, nats")
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.grid()
+
+
+def _against(axes: Axes, trials: Sequence[Trial], setting: Setting) -> None:
+    winner = best(trials)
+    complete = [trial for trial in trials if trial.state == COMPLETE and trial is not winner]
+    others = [trial for trial in trials if trial.state != COMPLETE]
+
+    def places(of: Sequence[Trial]) -> list[float]:
+        values = [trial.values[setting.key] for trial in of]
+        return [setting.texts.index(str(value)) for value in values] if isinstance(setting, Choices) else [float(value) for value in values]
+
+    for some, colour, marker, size, name in (
+        (complete, BLUE, "o", 5, "complete"),
+        ([winner] if winner else [], ORANGE, "*", 13, "the best"),
+    ):
+        values = [trial.outcome["value"] for trial in some]
+        errors = [_INTERVAL * trial.outcome["standard_error"] for trial in some]
+        axes.errorbar(
+            places(some), values, yerr=errors, fmt=marker, color=colour, markersize=size, elinewidth=0.8, label=name, zorder=2 + size
+        )
+    if others:
+        foot = axes.get_xaxis_transform()
+        axes.plot(
+            places(others), [_FOOT] * len(others), "v", color=GREY, markersize=5, fillstyle="none", transform=foot, label="pruned or failed"
+        )
+    axes.margins(y=0.12)
+    axes.set_xlabel(plain(setting.key))
+    axes.set_ylabel("log p(x), nats")
+    axes.grid()
+    if isinstance(setting, Choices):
+        axes.set_xticks(range(len(setting.texts)), [plain(text) for text in setting.texts])
+        axes.set_xlim(-0.5, len(setting.texts) - 0.5)
+    elif setting.log:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
