@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-
 from peers.work import WORKS, Work
 
 __all__ = ["Clock", "Task", "task"]
@@ -68,25 +67,26 @@ class Clock:
         self._start_s = time.perf_counter()
         self._first: tuple[float, int] | None = None
         self._ends_s: list[float] = []
-        self._losses: list[float] = []
 
     def reached(self, steps: int) -> None:
         """Note when the first steps are done: one, or as many as a program takes before it can tell. Later calls change nothing."""
         if self._first is None:
             self._first = (time.perf_counter() - self._start_s, steps)
 
-    def epoch(self, loss: float) -> None:
-        """Note the end of an epoch and its mean loss, in nats per image."""
+    def epoch(self) -> None:
+        """Note the end of an epoch."""
         self._ends_s.append(time.perf_counter() - self._start_s)
-        self._losses.append(float(loss))
 
-    def report(self, *, parameters: int | None, precision: str, version: str, peak_bytes: int | None = None) -> None:
+    def report(
+        self, *, losses: list[float], version: str, precision: str = "float32", parameters: int | None = None, peak_bytes: int | None = None
+    ) -> None:
         """Print the line of JSON.
 
         Args:
-            parameters: number of weights, or None where it can not be told.
-            precision: of the arithmetic, "float32" or "bfloat16".
+            losses: the mean of each epoch, in nats per image.
             version: of the libraries.
+            precision: of the arithmetic, "float32" or "bfloat16".
+            parameters: number of weights, or None where it can not be told.
             peak_bytes: the largest resident memory; this process's when None.
         """
         assert self._first is not None, "no step was taken"
@@ -95,7 +95,7 @@ class Clock:
             "first_s": first_s,
             "first_steps": first_steps,
             "epoch_s": [b - a for a, b in zip(self._ends_s, self._ends_s[1:])],
-            "losses": self._losses,
+            "losses": losses,
             "parameters": parameters,
             "precision": precision,
             "version": version,

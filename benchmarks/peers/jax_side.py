@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
-
 from peers.harness import Clock, task
 
 VARIANTS = ("scan", "step")
@@ -26,7 +25,7 @@ def main() -> None:
     x, batch = given.load(), given.work.batch
     steps, rng = len(x) // batch, np.random.default_rng(given.seed)
 
-    clock = Clock()
+    clock, losses = Clock(), list[float]()
     encoder, decoder = NETWORKS[given.model]()
     key, *starts = jax.random.split(jax.random.key(given.seed), 3)
     weights = [encoder.start(starts[0]), decoder.start(starts[1])]
@@ -72,16 +71,17 @@ def main() -> None:
             loss.block_until_ready()
             clock.reached(steps)
         else:
-            losses = []
+            each = []
             for rows_and_key in zip(order, jax.random.split(now, steps)):
                 carry, loss = stepped(images, carry, rows_and_key)
-                losses.append(loss)
-                if len(losses) == 1:
+                each.append(loss)
+                if len(each) == 1:
                     loss.block_until_ready()
                     clock.reached(1)
-            loss = np.mean(losses)
-        clock.epoch(loss)
-    clock.report(parameters=sum(w.size for w in jax.tree.leaves(carry[0])), precision="float32", version=f"jax {jax.__version__}")
+            loss = np.mean(each)
+        losses.append(float(loss))
+        clock.epoch()
+    clock.report(losses=losses, parameters=sum(w.size for w in jax.tree.leaves(carry[0])), version=f"jax {jax.__version__}")
 
 
 class Layer(NamedTuple):
@@ -152,7 +152,9 @@ def norm(channels: int) -> Layer:
 
 def block(channels: int) -> Layer:
     """Return h + f(h), f twice: group normalization, swish, 3x3 convolution."""
-    branch = sequential(norm(channels), jax.nn.silu, conv(channels, channels), norm(channels), jax.nn.silu, conv(channels, channels, small=True))
+    branch = sequential(
+        norm(channels), jax.nn.silu, conv(channels, channels), norm(channels), jax.nn.silu, conv(channels, channels, small=True)
+    )
     return Layer(branch.start, lambda weights, h: h + branch.apply(weights, h))
 
 
