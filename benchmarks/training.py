@@ -126,7 +126,8 @@ def _caption(trial: Trial, rounds: int, epochs: int, limit: float) -> str:
     work, steps = WORKS[trial.model], trial.images // WORKS[trial.model].batch
     return (
         f"**{trial.title}**: {work.parameters:,} parameters, batches of {work.batch}, Adam; {rounds} round(s) of {epochs} epochs of "
-        f"{steps} steps. {work.flop / 1e9:.3g} GFLOP a step; float32 matrices: {limit / 1e9:.0f} GFLOP/s. Losses agree within {TOLERANCE:.0%}."
+        f"{steps} steps. {work.flop / 1e9:.3g} GFLOP a step; limit: {limit / 1e9:.0f} GFLOP/s. "
+        f"Losses agree within {TOLERANCE:.0%}."
     )
 
 
