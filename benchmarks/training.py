@@ -125,8 +125,8 @@ def _trials(sections: tuple[str, ...], models: tuple[str, ...], patterns: tuple[
 def _caption(trial: Trial, rounds: int, epochs: int, limit: float) -> str:
     work, steps = WORKS[trial.model], trial.images // WORKS[trial.model].batch
     return (
-        f"**{trial.title}**: {work.parameters:,} parameters, batches of {work.batch}, Adam; {rounds} round(s) of {epochs} epochs of "
-        f"{steps} steps. {work.flop / 1e9:.3g} GFLOP a step; limit: {limit / 1e9:.0f} GFLOP/s. "
+        f"**{trial.title}**: {trial.source} images, {work.parameters:,} parameters, batches of {work.batch}, Adam; {rounds} round(s) of "
+        f"{epochs} epochs of {steps} steps. {work.flop / 1e9:.3g} GFLOP a step; limit: {limit / 1e9:.0f} GFLOP/s. "
         f"Losses agree within {TOLERANCE:.0%}."
     )
 
@@ -136,7 +136,7 @@ def _evaluated(benchmark: Benchmark, model: str, quick: bool) -> dict[str, Any]:
     count, samples = (_QUICK_EVALUATED, _QUICK_SAMPLES) if quick else (_EVALUATED, _SAMPLES)
     try:
         found = benchmark.runner(
-            sys.executable, "peers.vae_tf_evaluation", model=model, images=benchmark.images(model, count), samples=samples
+            sys.executable, "peers.vae_tf_evaluation", model=model, images=benchmark.images(model, count)[0], samples=samples
         )
     except Failure as failure:
         click.echo(f"\nImportance sampling, {model}: no numbers: {failure}")

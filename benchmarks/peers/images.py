@@ -1,9 +1,10 @@
 """The images that all sides train on, as one .npy file: `python -m peers.images --model MODEL --count N --out FILE [--data-dir DIR]`.
 
-MNIST, where a folder of prepared sets is given and the model sees grey images; otherwise random smooth ones.
+MNIST, where a folder of prepared sets is given and the model sees grey images; otherwise random smooth ones. Prints which, as JSON.
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,9 @@ def main() -> None:
     parser.add_argument("--data-dir")
     given = parser.parse_args()
     shape = WORKS[given.model].image_shape
-    np.save(given.out, mnist(given.count, given.data_dir) if given.data_dir and shape == (28, 28, 1) else smooth(given.count, shape))
+    real = given.data_dir is not None and shape == (28, 28, 1)
+    np.save(given.out, mnist(given.count, given.data_dir) if real else smooth(given.count, shape))
+    print(json.dumps({"images": "MNIST" if real else "random"}))
 
 
 if __name__ == "__main__":

@@ -9,13 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import click
+
 __all__ = ["Failure", "Runner"]
 
 _BENCHMARKS = Path(__file__).parent.parent
 _OWN_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
 
-class Failure(Exception):
+class Failure(click.ClickException):
     """A side gave no answer; the message says why, in one line."""
 
 

@@ -25,12 +25,14 @@ class Trial:
         model: a key of `WORKS`.
         images: of an epoch.
         rows: who trains.
+        source: of the images, known when they are made.
     """
 
     title: str
     model: str
     images: int
     rows: list[Row]
+    source: str = ""
 
 
 class Benchmark:
@@ -46,24 +48,24 @@ class Benchmark:
     def __init__(self, runner: Runner, peers_python: Path, data_dir: str | None, tell: Callable[[str], None]):
         self.runner, self.peers_python, self.data_dir, self.tell = runner, peers_python, data_dir, tell
         self.limits: list[float] = []
-        self._folder = tempfile.TemporaryDirectory()
+        self._folder, self._sources = tempfile.TemporaryDirectory(), dict[Path, str]()
 
     @property
     def limit(self) -> float:
         """The rate of multiplying large float32 matrices in FLOP/s: the best of all rounds, for it is the machine's limit."""
         return max(self.limits)
 
-    def images(self, model: str, count: int) -> Path:
-        """Return a file of that many images, which is made if need be."""
+    def images(self, model: str, count: int) -> tuple[Path, str]:
+        """Return a file of that many images, which is made if need be, and what they are."""
         path = Path(self._folder.name) / f"{model}-{count}.npy"
-        if not path.exists():
+        if path not in self._sources:
             options = {"data_dir": self.data_dir} if self.data_dir else {}
-            self.runner(sys.executable, "peers.images", model=model, count=count, out=path, **options)
-        return path
+            self._sources[path] = self.runner(sys.executable, "peers.images", model=model, count=count, out=path, **options)["images"]
+        return path, self._sources[path]
 
     def run(self, trial: Trial, rounds: int, epochs: int) -> None:
         """Fill the rows of a trial: rounds in turn, every other one backwards. A row that failed once is left out."""
-        images = self.images(trial.model, trial.images)
+        images, trial.source = self.images(trial.model, trial.images)
         for number in range(rounds):
             self.limits.append(self.runner(sys.executable, "peers.limit")["flop_per_s"])
             for row in trial.rows if number % 2 == 0 else trial.rows[::-1]:
