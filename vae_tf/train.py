@@ -1,5 +1,6 @@
 """Training: fit a configuration into a run folder, epoch by epoch, so that it can be stopped and resumed exactly."""
 
+import logging
 import shutil
 from collections.abc import Sequence
 from functools import partial
@@ -29,6 +30,8 @@ from vae_tf.run import CHECKPOINTS, CONFIG, DATA, HISTORY, WEIGHTS, DataSummary,
 from vae_tf.tracking import Tracking, Training
 
 __all__ = ["train"]
+
+_log = logging.getLogger("vae_tf")
 
 VALIDATION_BATCH = 480  # has equal parts for most numbers of devices
 
@@ -81,6 +84,8 @@ def train(
             keras.utils.set_random_seed(config.seed)
             vae = build(config, images.image_shape, data.seen_levels(images, config.data), steps, images.label_size)
         check_images(vae, images, config)
+        if vae.objective.over_batch and cluster.replicas > 1:
+            _log.warning("the objective compares images of a batch; each of the %d devices compares those of its own part", cluster.replicas)
         summary = DataSummary.of(images, config)
         with workplace(cluster, folder, lambda: _describe(config, summary, folder, resume)) as place, Signals() as signals, tracking:
             history, patience = History(place / HISTORY), Patience.of(config.training, vae.objective, steps)
