@@ -197,8 +197,11 @@ def test_a_learning_rate_that_always_diverges_ends_the_rollbacks(vae, binary_ima
 
 
 def test_rollbacks_of_a_training_that_is_resumed_count(vae, binary_images):
+    before, guard = FiniteGuard("rollback"), FiniteGuard("rollback")
+    before.rollbacks = 10
+    guard.recall(before.memory())
     with pytest.raises(RunError, match="batch 3 .*, after 10 rollbacks"):
-        fit(vae, batches(binary_images, 2), FiniteGuard("rollback", rollbacks=10))
+        fit(vae, batches(binary_images, 2), guard)
 
 
 def test_an_epoch_at_a_time_a_training_that_would_diverge_gets_through(binary_images):

@@ -75,19 +75,21 @@ def kill_again_and_again(folder, epochs, moments, rng):
     undisturbed = begin(folder / "whole", epochs)
     unfinished = 0
     for moment in moments:
-        process = begin(folder / "killed", epochs, "--resume")
-        moment(process, folder / "killed", rng)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL, "it had ended before; give it more epochs"
+        with begin(folder / "killed", epochs, "--resume") as process:
+            moment(process, folder / "killed", rng)
+            process.kill()
+            assert process.wait() == -signal.SIGKILL, "it had ended before; give it more epochs"
         unfinished += (folder / "killed" / "checkpoints" / ".unfinished").exists()
     for process in (undisturbed, begin(folder / "killed", epochs, "--resume")):
-        told, _ = process.communicate()
-        assert process.returncode == 0, told
+        with process:
+            told, _ = process.communicate()
+            assert process.returncode == 0, told
     assert rows(folder / "killed") == rows(folder / "whole")
     assert same_weights(load(folder / "killed"), load(folder / "whole"))
     kept = {path.name for path in (folder / "killed" / "checkpoints").iterdir()}
     assert f"epoch-{epochs}" in kept
     assert all(Position.named(name) for name in kept), "what killed processes left is gone"
+    assert {path.name for path in (folder / "killed").glob(".*")} == {".lock"}
     return unfinished
 
 

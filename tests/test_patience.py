@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from trainings import At, config, rows, same_weights, stop, train_with, truncate
 
+from vae_tf.cli import main
 from vae_tf.errors import InterruptedRun, RunError
-from vae_tf.patience import Patience
+from vae_tf.history import History
+from vae_tf.patience import Patience, best_epoch
+from vae_tf.report.facts import facts
 from vae_tf.run import load
 from vae_tf.train import train
 
@@ -87,6 +91,15 @@ def test_best_weights_that_are_damaged_are_no_weights(ended, tmp_path, monkeypat
         with pytest.raises(InterruptedRun):
             train(IMPATIENT, tmp_path / "run", verbose=0)
     truncate(tmp_path / "run" / "checkpoints" / f"epoch-{best}" / "state.data-00000-of-00001")
-    with pytest.raises(RunError, match=rf"epoch-{best}` is damaged \(.*It held the best weights: train again in another folder"):
+    with pytest.raises(RunError, match=rf"epoch-{best}` is damaged, .*It held the best weights: train again in another folder"):
         train(IMPATIENT, tmp_path / "run", resume=True, verbose=0)
     assert not (tmp_path / "run" / "model.weights.h5").exists()
+
+
+def test_what_ended_early_says_so(ended):
+    history = History(ended.folder / "history.csv").rows
+    best = best_epoch(ended, history)
+    assert best == len(history) - 2
+    assert facts(ended, history)["training"].startswith(f"{len(history)} epochs of at most 40, weights of epoch {best}, in ")
+    done = CliRunner().invoke(main, ["train", str(ended.folder / "config.yaml"), "--run", str(ended.folder), "--resume"])
+    assert f"epochs: {len(history)} of at most 40, the weights are of epoch {best}. Next: " in done.stdout

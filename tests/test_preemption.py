@@ -34,11 +34,11 @@ def send(number):
 
 
 @pytest.mark.parametrize(
-    ("number", "error", "who"), [(signal.SIGTERM, PreemptedRun, "by SIGTERM"), (signal.SIGINT, InterruptedRun, "by the user")]
-)
-@pytest.mark.parametrize(
-    ("step", "where", "checkpoint"),
-    [(STEPS + 1, "after step 2 of epoch 2", "epoch-2-step-2"), (2 * STEPS - 1, "after epoch 2", "epoch-2")],
+    ("number", "error", "who", "step", "where", "checkpoint"),
+    [
+        (signal.SIGTERM, PreemptedRun, "by SIGTERM", STEPS + 1, "after step 2 of epoch 2", "epoch-2-step-2"),
+        (signal.SIGINT, InterruptedRun, "by the user", 2 * STEPS - 1, "after epoch 2", "epoch-2"),
+    ],
     ids=["within an epoch", "in the last step of an epoch"],
 )
 def test_a_signal_is_answered_with_a_checkpoint(complete, tmp_path, number, error, who, step, where, checkpoint):

@@ -10,7 +10,8 @@ import pytest
 import tf_keras as keras
 from trainings import At, Spoil, config, rows, same_weights, stop, train_with, truncate
 
-from vae_tf.checkpoints import Every, Position
+from vae_tf.build import build
+from vae_tf.checkpoints import Every, Keeper, Position
 from vae_tf.errors import ConfigError, InterruptedRun, RunError
 from vae_tf.history import COLUMNS, History
 from vae_tf.run import load
@@ -37,9 +38,9 @@ def complete(tmp_path_factory):
 
 
 def test_a_run_stopped_again_and_again_gives_the_numbers_of_an_uninterrupted_one(complete, tmp_path):
-    """In its first epoch and in the last, before the first checkpoint, at one, between two, and at the ends of epochs."""
+    """Before the first step that is kept, between two, at the end of an epoch, in the next, and before the very last step."""
     folder, last = tmp_path / "run", Position(0)
-    for step in (2, 3, 5, STEPS, STEPS + 1, STEPS + 8, 2 * STEPS + 1, 3 * STEPS - 1, 3 * STEPS):
+    for step in (2, 5, STEPS, STEPS + 8, 3 * STEPS - 1):
         stopped(step, config(**LONGER), folder, resume=True, checkpoint_steps=3)
         found = sorted(filter(None, map(Position.named, checkpoints(folder))))
         assert last <= found[-1], "it goes forwards"
@@ -57,13 +58,6 @@ def test_how_often_checkpoints_are_written_changes_no_number(complete, tmp_path)
     assert rows(often.folder) == rows(complete.folder)
     assert same_weights(often, complete)
     assert checkpoints(often.folder) == {"epoch-2", "epoch-3-step-13", "epoch-3"}
-
-
-def test_only_what_may_be_needed_is_kept(tmp_path):
-    stopped(STEPS + 8, config(**LONGER), tmp_path / "run", checkpoint_steps=3)
-    assert checkpoints(tmp_path / "run") == {"epoch-1", "epoch-2-step-3", "epoch-2-step-6"}
-    stopped(STEPS + 7, config(**LONGER), tmp_path / "run", resume=True)
-    assert checkpoints(tmp_path / "run") == {"epoch-1", "epoch-2-step-3", "epoch-2-step-6"}
 
 
 def test_a_checkpoint_comes_with_the_first_steps_done_together_that_reach_the_number(complete, tmp_path, monkeypatch):
@@ -89,8 +83,7 @@ CONDITIONAL = ["model.condition=classes", "model.prior=conditional-normal", "dat
 def test_a_conditional_denoising_run_with_averaged_weights_resumes_exactly(tmp_path):
     configuration = config(epochs=2, average=0.9, **LONGER).override(["objective.warmup_epochs=1", *CONDITIONAL])
     whole = train(configuration, tmp_path / "whole", verbose=0)
-    for step in (10, STEPS + 5):
-        stopped(step, configuration, tmp_path / "run", resume=True, checkpoint_steps=2)
+    stopped(STEPS + 5, configuration, tmp_path / "run", checkpoint_steps=2)
     resumed = train(configuration, tmp_path / "run", resume=True, verbose=0)
     assert rows(resumed.folder) == rows(whole.folder)
     assert same_weights(resumed, whole)
@@ -143,6 +136,17 @@ def copy(complete, tmp_path):
     return folder
 
 
+@pytest.fixture(scope="module")
+def vae():
+    """The model of these runs."""
+    return build(config(**LONGER), (8, 8, 1), 2, STEPS)
+
+
+def restored(vae, folder):
+    """Where a resumed training would begin."""
+    return Keeper(vae, folder / "checkpoints", History(folder / "history.csv")).restore()
+
+
 def data_of(checkpoint):
     return checkpoint / "state.data-00000-of-00001"
 
@@ -166,28 +170,39 @@ def flip(path):
         lambda checkpoint: (checkpoint / "state.index").unlink(),
     ],
 )
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(complete, copy, caplog, damage):
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(vae, copy, caplog, damage):
     damage(copy / "checkpoints" / "epoch-3")
-    resumed = train(config(**LONGER), copy, resume=True, verbose=0)
-    assert "checkpoints/epoch-3` is damaged (" in caplog.text
-    assert rows(copy) == rows(complete.folder)
-    assert same_weights(resumed, complete)
-    assert checkpoints(copy) == {"epoch-2", "epoch-3"}
+    assert restored(vae, copy) == Position(2)
+    assert "checkpoints/epoch-3` is damaged, or of another model (" in caplog.text
+    assert len(History(copy / "history.csv").rows) == 2
 
 
-@pytest.mark.parametrize("damaged", ["epoch-2-step-6", "epoch-1"], ids=["itself", "the beginning of its epoch"])
-def test_a_checkpoint_within_an_epoch_is_passed_over_if_it_or_the_beginning_of_its_epoch_is_damaged(complete, tmp_path, caplog, damaged):
-    stopped(STEPS + 8, config(**LONGER), tmp_path / "run", checkpoint_steps=6)
-    assert checkpoints(tmp_path / "run") == {"epoch-1", "epoch-2-step-6"}
-    truncate(data_of(tmp_path / "run" / "checkpoints" / damaged))
-    if damaged == "epoch-1":
-        with pytest.raises(RunError, match="all checkpoints in .* are damaged; train again in another folder"):
-            train(config(**LONGER), tmp_path / "run", resume=True, verbose=0)
+@pytest.fixture(scope="module")
+def halfway(tmp_path_factory):
+    """A run that was stopped in its second epoch."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    stopped(STEPS + 8, config(**LONGER), folder, checkpoint_steps=3)
+    return folder
+
+
+def test_only_what_may_be_needed_is_kept(vae, halfway):
+    assert checkpoints(halfway) == {"epoch-1", "epoch-2-step-3", "epoch-2-step-6"}
+    assert restored(vae, halfway) == Position(1, 6)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "expected"),
+    [(["epoch-2-step-6"], Position(1, 3)), (["epoch-2-step-6", "epoch-2-step-3"], Position(1)), (["epoch-1"], None)],
+)
+def test_a_checkpoint_within_an_epoch_counts_with_that_of_its_beginning(vae, halfway, tmp_path, damaged, expected):
+    folder = shutil.copytree(halfway, tmp_path / "copy")
+    for name in damaged:
+        truncate(data_of(folder / "checkpoints" / name))
+    if expected is not None:
+        assert restored(vae, folder) == expected
         return
-    resumed = train(config(**LONGER), tmp_path / "run", resume=True, verbose=0)
-    assert f"checkpoints/{damaged}` is damaged" in caplog.text
-    assert rows(resumed.folder) == rows(complete.folder)
-    assert same_weights(resumed, complete)
+    with pytest.raises(RunError, match="all checkpoints in .* are damaged, or of another model; train again in another folder"):
+        restored(vae, folder)
 
 
 def test_what_was_passed_over_does_not_count_as_new(complete, copy):
@@ -201,13 +216,35 @@ def test_what_was_passed_over_does_not_count_as_new(complete, copy):
     assert same_weights(train(config(**LONGER), copy, resume=True, verbose=0), complete)
 
 
-def test_where_all_checkpoints_are_damaged_the_run_is_refused_and_left_as_it_is(copy):
+def test_where_all_checkpoints_are_damaged_the_run_is_refused_and_left_as_it_is(vae, copy):
     for path in (copy / "checkpoints").glob("*/*.data-*"):
         truncate(path)
     before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
-    with pytest.raises(RunError, match="all checkpoints in .* are damaged; train again in another folder"):
-        train(config(**LONGER), copy, resume=True, verbose=0)
+    with pytest.raises(RunError, match="all checkpoints in .* are damaged, or of another model; train again in another folder"):
+        restored(vae, copy)
     assert before == {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+
+
+def test_checkpoints_of_another_model_are_refused(copy):
+    other = build(config(**LONGER).override(["model.latent_dim=5"]), (8, 8, 1), 2, STEPS)
+    with pytest.raises(RunError, match="all checkpoints in .* are damaged, or of another model; train again in another folder"):
+        restored(other, copy)
+
+
+def test_a_first_checkpoint_that_is_damaged_is_no_loss(vae, copy):
+    shutil.rmtree(copy / "checkpoints")
+    (copy / "checkpoints" / "epoch-0").mkdir(parents=True)
+    assert restored(vae, copy) == Position(0)
+    assert History(copy / "history.csv").rows == []
+
+
+def test_checkpoints_of_an_earlier_version_are_refused(vae, copy):
+    """They were files; nothing begins anew where there is something that can not be read."""
+    shutil.rmtree(copy / "checkpoints")
+    (copy / "checkpoints").mkdir()
+    (copy / "checkpoints" / "epoch-3.index").touch()
+    with pytest.raises(RunError, match="all checkpoints in .* are damaged"):
+        restored(vae, copy)
 
 
 def test_a_run_that_died_before_its_first_checkpoint_begins_again(complete, copy):
@@ -216,20 +253,22 @@ def test_a_run_that_died_before_its_first_checkpoint_begins_again(complete, copy
     assert rows(copy) == rows(complete.folder)
 
 
-def test_what_a_killed_process_was_writing_is_no_checkpoint(complete, copy):
-    """Even if nothing is missing in it."""
+def test_what_a_killed_process_was_writing_is_not_taken_for_whole(complete, copy):
+    """Even if nothing is missing in it; and it is removed."""
     shutil.rmtree(copy / "checkpoints" / "epoch-3")
     shutil.copytree(copy / "checkpoints" / "epoch-2", copy / "checkpoints" / ".unfinished")
+    (copy / ".123-history.csv").write_text("epo")
     resumed = train(config(**LONGER), copy, resume=True, verbose=0)
     assert checkpoints(copy) == {"epoch-2", "epoch-3"}
+    assert {path.name for path in copy.glob(".*")} == {".lock"}
     assert same_weights(resumed, complete)
 
 
-def test_a_history_that_lacks_epochs_is_refused(copy):
+def test_a_history_that_lacks_epochs_is_refused(vae, copy):
     history = copy / "history.csv"
     history.write_text("".join(history.read_text().splitlines(keepends=True)[:2]))
     with pytest.raises(RunError, match="history.csv` does not hold the 3 epochs of the checkpoint"):
-        train(config(**LONGER), copy, resume=True, verbose=0)
+        restored(vae, copy)
 
 
 def test_a_history_written_before_there_were_guards_is_read_and_continued(complete, copy):
@@ -261,18 +300,16 @@ def limited():
     [(STEPS + 5, 4000, "epoch-2-step-4"), (2 * STEPS, 4000, "epoch-2-step-12"), (2 * STEPS, 0, "epoch-2-step-12")],
     ids=["within an epoch", "at the end of an epoch", "with no room for the history"],
 )
-def test_on_a_full_disk_the_training_stops_and_the_last_checkpoint_stays(complete, tmp_path, limited, step, most, last):
+def test_on_a_full_disk_the_training_stops_and_the_last_checkpoint_stays(vae, tmp_path, limited, step, most, last):
     folder = tmp_path / "run"
     message = rf"run` can not be written to \((\[Errno 27\] )?.*File too large.*; make room and go on .* the last checkpoint: {last}\.$"
     with pytest.raises(RunError, match=message) as caught:
         train_with([At(step, limited(most))], config(**LONGER), folder, checkpoint_steps=4)
     limited(resource.RLIM_INFINITY)()
     assert "{{" not in str(caught.value)
-    assert last in checkpoints(folder)
+    assert checkpoints(folder) >= {last, "epoch-1"}
     assert not (folder / "checkpoints" / ".unfinished").exists()
-    resumed = train(config(**LONGER), folder, resume=True, verbose=0)
-    assert rows(folder) == rows(complete.folder)
-    assert same_weights(resumed, complete)
+    assert restored(vae, folder).name == last
 
 
 def test_a_folder_that_can_not_be_written_to_is_noticed_before_the_first_step(tmp_path, monkeypatch):
@@ -282,58 +319,37 @@ def test_a_folder_that_can_not_be_written_to_is_noticed_before_the_first_step(tm
         train_with([At(1, lambda: pytest.fail("it was trained"))], config(), tmp_path / "run")
 
 
-# Rolling back.
-
 ROLLING = {"non_finite": "rollback", "average": 0.9, **LONGER}
-SPOILT = STEPS + 2  # a step of the second epoch; noticed in the next, or ten later
+SPOILT = (9, STEPS + 2, STEPS + 9)  # once in the first epoch, twice in the second; noticed in the next step
 
 
 @pytest.fixture(scope="module")
 def rolled_back(tmp_path_factory):
-    """An uninterrupted run with a rollback in its second epoch."""
-    return train_with([Spoil(SPOILT)], config(**ROLLING), tmp_path_factory.mktemp("runs") / "run")
+    """An uninterrupted run with rollbacks."""
+    return train_with(map(Spoil, SPOILT), config(**ROLLING), tmp_path_factory.mktemp("runs") / "run")
 
 
-def test_a_rollback_is_counted_and_the_training_ends(rolled_back):
+def test_rollbacks_are_counted_and_the_training_ends(rolled_back):
     history = rows(rolled_back.folder)
-    assert [row["rollbacks"] for row in history] == [0, 1, 0]
+    assert [row["rollbacks"] for row in history] == [1, 2, 0]
     assert np.isfinite([value for row in history for value in row.values()]).all()
     assert all(np.isfinite(weight).all() for weight in load(rolled_back.folder).vae.get_weights())
 
 
-@pytest.mark.parametrize(
-    "step", [SPOILT, SPOILT + 1, SPOILT + 4, 2 * STEPS + 3], ids=["spoilt", "rolled back", "and gone on", "an epoch later"]
-)
-def test_a_run_resumed_about_a_rollback_gives_the_numbers_of_an_uninterrupted_one(rolled_back, step, tmp_path):
-    stopped(step, config(**ROLLING), tmp_path / "run", Spoil(SPOILT), checkpoint_steps=1)
-    resumed = train_with([Spoil(SPOILT)], config(**ROLLING), tmp_path / "run", resume=True)
+def test_a_run_stopped_about_its_rollbacks_gives_the_numbers_of_an_uninterrupted_one(rolled_back, tmp_path):
+    """Before the first, in the step that is spoilt and not yet noticed, right after a rollback, between two, and an epoch later."""
+    for step in (5, STEPS + 2, STEPS + 3, STEPS + 6, 2 * STEPS + 3):
+        stopped(step, config(**ROLLING), tmp_path / "run", *map(Spoil, SPOILT), resume=True, checkpoint_steps=1)
+    resumed = train_with(map(Spoil, SPOILT), config(**ROLLING), tmp_path / "run", resume=True)
     assert rows(resumed.folder) == rows(rolled_back.folder)
     assert same_weights(resumed, rolled_back)
 
 
-def test_a_second_rollback_after_a_resumption_goes_back_to_the_beginning_of_the_epoch_too(tmp_path):
-    spoilers = [Spoil(STEPS + 2), Spoil(STEPS + 9)]
-    whole = train_with(spoilers, config(**ROLLING), tmp_path / "whole")
-    assert [row["rollbacks"] for row in rows(whole.folder)] == [0, 2, 0]
-    stopped(STEPS + 6, config(**ROLLING), tmp_path / "run", *spoilers, checkpoint_steps=1)
-    resumed = train_with(spoilers, config(**ROLLING), tmp_path / "run", resume=True)
-    assert rows(resumed.folder) == rows(whole.folder)
-    assert same_weights(resumed, whole)
-
-
-def test_a_rollback_in_the_first_epoch_goes_back_to_the_first_weights_also_after_a_resumption(tmp_path):
-    whole = train_with([Spoil(9)], config(**ROLLING), tmp_path / "whole")
-    stopped(5, config(**ROLLING), tmp_path / "run", Spoil(9), checkpoint_steps=1)
-    resumed = train_with([Spoil(9)], config(**ROLLING), tmp_path / "run", resume=True)
-    assert rows(resumed.folder) == rows(whole.folder)
-    assert same_weights(resumed, whole)
-
-
 def test_a_run_that_was_stopped_goes_on_with_rollbacks_as_if_they_had_been_chosen_at_first(rolled_back, tmp_path):
     plain = replace(config(**ROLLING), training=replace(config(**ROLLING).training, non_finite="stop"))
-    with pytest.raises(RunError, match=r"in epoch 2, batch 3 \(optimizer step 17\).*`training.non_finite=rollback`, also with --resume"):
-        train_with([Spoil(SPOILT)], plain, tmp_path / "run", checkpoint_steps=1)
-    assert [row["epoch"] for row in rows(tmp_path / "run")] == [1]
-    resumed = train_with([Spoil(SPOILT)], config(**ROLLING), tmp_path / "run", resume=True)
+    with pytest.raises(RunError, match=r"in epoch 1, batch 10 \(optimizer step 10\).*`training.non_finite=rollback`, also with --resume"):
+        train_with(map(Spoil, SPOILT), plain, tmp_path / "run", checkpoint_steps=1)
+    resumed = train_with(map(Spoil, SPOILT), config(**ROLLING), tmp_path / "run", resume=True)
     assert load(resumed.folder).config.training.non_finite == "rollback"
+    assert rows(resumed.folder) == rows(rolled_back.folder)
     assert same_weights(resumed, rolled_back)

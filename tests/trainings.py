@@ -35,10 +35,11 @@ def same_weights(first, second):
 
 
 def train_with(callbacks, *args, **kwargs):
-    """Train with further callbacks, after the others."""
-    fit = keras.Model.fit
+    """Train with further callbacks, after the others; what spoils comes first."""
+    fit, callbacks = keras.Model.fit, list(callbacks)
+    first, last = ([one for one in callbacks if isinstance(one, Spoil) is spoils] for spoils in (True, False))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keras.Model, "fit", lambda self, *a, **k: fit(self, *a, **k | {"callbacks": [*k["callbacks"], *callbacks]}))
+        patch.setattr(keras.Model, "fit", lambda self, *a, **k: fit(self, *a, **k | {"callbacks": [*first, *k["callbacks"], *last]}))
         return train(*args, **{"verbose": 0} | kwargs)
 
 

@@ -150,7 +150,7 @@ class Keeper(keras.callbacks.Callback):
             self.history.keep(position.epochs)
             return position
         if positions and positions[-1] > Position(0):
-            raise RunError(f"all checkpoints in `{self.folder}` are damaged; train again in another folder.")
+            raise RunError(f"all checkpoints in `{self.folder}` are damaged, or of another model; train again in another folder.")
         self.history.keep(0)
         return Position(0)
 
@@ -158,13 +158,13 @@ class Keeper(keras.callbacks.Callback):
         """Set all to a checkpoint.
 
         Raises:
-            RunError: it is damaged.
+            RunError: it is damaged, or of another model.
         """
         path = self.folder / position.name
         try:
             self._checkpoint.read(str(path / _STATE)).assert_consumed()
         except _DAMAGE as error:
-            raise RunError(f"`{path}` is damaged ({reason(error)}).") from None
+            raise RunError(f"`{path}` is damaged, or of another model ({reason(error)}).") from None
 
     def save(self) -> None:
         """Write a checkpoint of now, unless it was just written.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["locked", "replacing", "sync"]
+__all__ = ["locked", "replacing", "sync", "tidy"]
 
 
 @contextmanager
@@ -33,6 +33,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+def tidy(folder: Path) -> None:
+    """Remove the temporary files of `replacing` that killed processes left in a folder; nobody else may be writing there."""
+    for path in folder.glob(".[0-9]*-*"):
+        path.unlink()
 
 
 def sync(*paths: Path) -> None:

@@ -3,7 +3,7 @@
 config.yaml           the complete configuration
 data.json             what the data were: image shape, grey levels, split sizes, fingerprint
 history.csv           one row per epoch
-checkpoints/          the last epochs: weights, optimizer, position
+checkpoints/          the last two, within epochs too: weights, optimizer, position, what callbacks remember
 tensorboard/          the same curves for TensorBoard
 model.weights.h5      the trained weights; present when the run is complete
 evaluation.json, .npz  what `evaluate` found: in all, and for each test image
@@ -215,7 +215,7 @@ def load(folder: str | Path) -> Run:
     config, summary = configs.read(folder / CONFIG), DataSummary.read(folder / DATA)
     steps_per_epoch = summary.train // config.training.batch_size
     vae = build(config, summary.image_shape, summary.levels, steps_per_epoch, summary.label_size)
-    # Schedules stand where the training ended, so that `vae.evaluate` reports the loss of the end.
+    # Schedules stand where the training ended, or would have, so that `vae.evaluate` reports the loss of the end.
     vae.optimizer.iterations.assign(config.training.epochs * steps_per_epoch)
     try:
         vae.load_weights(folder / WEIGHTS)

@@ -19,7 +19,7 @@ from vae_tf.cluster import Cluster, workplace
 from vae_tf.config import Config
 from vae_tf.data import Images
 from vae_tf.errors import InterruptedRun, LostWorker, RunError, reason
-from vae_tf.files import replacing
+from vae_tf.files import replacing, tidy
 from vae_tf.guards import CollapseGuard, FiniteGuard
 from vae_tf.history import History
 from vae_tf.interruption import Interruption, Signals
@@ -136,6 +136,7 @@ def train(
 
 def _describe(config: Config, summary: DataSummary, folder: Path, resume: bool) -> None:
     check_folder(folder, config, resume)  # again, now that nobody else can change it
+    tidy(folder)
     if (folder / DATA).exists():
         DataSummary.read(folder / DATA).require(summary)
     with replacing(folder / CONFIG) as path:
