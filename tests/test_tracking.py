@@ -115,25 +115,25 @@ def test_curves_are_the_history_and_lie_over_each_other(tracked):
     rows, trained, validated = history(tracked), shown(tracked, "train"), shown(tracked)
     for name in ("loss", "elbo", "kl", "reconstruction"):
         for prefix, curves in (("", trained), ("val_", validated)):
-            assert [step for step, _ in curves[name]] == list(range(1, EPOCHS + 1))
-            np.testing.assert_allclose([value for _, value in curves[name]], [row[prefix + name] for row in rows], rtol=1e-6)
-    assert [float(value) for _, value in trained["active_units"]] == [row["active_units"] for row in rows]
-    rates = [float(value) for _, value in trained["learning_rate"]]
+            assert [step for step, _ in curves[f"epoch/{name}"]] == list(range(1, EPOCHS + 1))
+            np.testing.assert_allclose([value for _, value in curves[f"epoch/{name}"]], [row[prefix + name] for row in rows], rtol=1e-6)
+    assert [float(value) for _, value in trained["epoch/active_units"]] == [row["active_units"] for row in rows]
+    rates = [float(value) for _, value in trained["epoch/learning_rate"]]
     assert rates[: EPOCHS // 2] == pytest.approx([0.01] * (EPOCHS // 2))
     assert np.all(np.diff(rates[EPOCHS // 2 :]) < 0)
 
 
 def test_pictures_come_ten_times_and_show_what_the_model_does(tracked):
     found, (x, _) = shown(tracked), validation(tracked)
-    for tag in ("reconstructions", "samples", "kl_bars", "kl_per_dimension", "kl_per_dimension/z_01"):
+    for tag in ("pictures/reconstructions", "pictures/samples", "pictures/kl_per_dimension", "kl_per_dimension", "kl_per_dimension/z_01"):
         steps = [step for step, _ in found[tag]]
         assert (len(steps), steps[0], steps[-1]) == (10, 1, EPOCHS)
     some = x[np.linspace(0, len(x) - 1, 32).astype(int)]
-    np.testing.assert_array_equal(picture(found["reconstructions"][-1][1]), plots.pair_grid(some, tracked.vae(some).numpy(), 4))
-    np.testing.assert_array_equal(picture(found["samples"][-1][1]), plots.image_grid(tracked.vae.generate(64, seed=0)))
-    first, last = (picture(found["samples"][index][1]) for index in (0, -1))
+    np.testing.assert_array_equal(picture(found["pictures/reconstructions"][-1][1]), plots.pair_grid(some, tracked.vae(some).numpy(), 4))
+    np.testing.assert_array_equal(picture(found["pictures/samples"][-1][1]), plots.image_grid(tracked.vae.generate(64, seed=0)))
+    first, last = (picture(found["pictures/samples"][index][1]) for index in (0, -1))
     assert (first != last).any()
-    assert picture(found["kl_bars"][-1][1]).shape[-1] == 4
+    assert picture(found["pictures/kl_per_dimension"][-1][1]).shape[-1] == 4
 
 
 def test_the_kl_of_each_dimension_is_a_curve_and_a_histogram(tracked):
@@ -153,9 +153,9 @@ def test_layers_classes_and_colours_are_shown_as_they_are(layered):
     assert [tag for tag in sorted(found) if tag.startswith("kl_per_dimension/")] == [
         f"kl_per_dimension/{name}" for name in ("z1_01", "z1_02", "z1_03", "z2_01", "z2_02")
     ]
-    assert [step for step, _ in found["samples"]] == [1, 2, 3]
+    assert [step for step, _ in found["pictures/samples"]] == [1, 2, 3]
     # 21 rows of three classes, each image 5 x 6 enlarged tenfold, with gaps of two pixels: one class in each column.
-    assert picture(found["samples"][-1][1]).shape == (21 * 52 - 2, 3 * 62 - 2, 3)
+    assert picture(found["pictures/samples"][-1][1]).shape == (21 * 52 - 2, 3 * 62 - 2, 3)
 
 
 def embeddings(run):
@@ -242,10 +242,13 @@ def test_a_training_resumed_from_an_older_checkpoint_shows_each_epoch_once(tmp_p
     stopped(monkeypatch, tmp_path / "run", 3, epochs=4)
     (tmp_path / "run" / "checkpoints" / "epoch-3.index").unlink()
     run = train(config(epochs=4), tmp_path / "run", resume=True, verbose=0)
-    for name, tags in (("train", ["elbo", "learning_rate"]), ("validation", ["elbo", "samples", "kl_bars"])):
+    for name, tags in (
+        ("train", ["epoch/elbo", "epoch/learning_rate"]),
+        ("validation", ["epoch/elbo", "pictures/samples", "pictures/kl_per_dimension"]),
+    ):
         found = shown(run, name)
         assert {tag: [step for step, _ in found[tag]] for tag in tags} == {tag: [1, 2, 3, 4] for tag in tags}
-    np.testing.assert_allclose([value for _, value in shown(run)["elbo"]], [row["val_elbo"] for row in history(run)], rtol=1e-6)
+    np.testing.assert_allclose([value for _, value in shown(run)["epoch/elbo"]], [row["val_elbo"] for row in history(run)], rtol=1e-6)
 
 
 class Recorder(Tracker):

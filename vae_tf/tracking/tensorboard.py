@@ -54,7 +54,7 @@ class TensorBoard(Tracker):
             for name, value in row.items():
                 file = self._validation if name.startswith("val_") else self._train
                 if name != "epoch":
-                    file.scalar(name.removeprefix("val_"), value, int(row["epoch"]))
+                    file.scalar(f"epoch/{name.removeprefix('val_')}", value, int(row["epoch"]))
         self._flush()
         self._written = int(rows[-1]["epoch"])
         if any(int(row["epoch"]) in self._pictured for row in new):
@@ -89,13 +89,15 @@ class TensorBoard(Tracker):
         made = vae(tf.constant(x) if label is None else (tf.constant(x), tf.constant(label))).numpy()
         pairs = plots.pair_grid(x, made, _PAIRS)
         self._validation.image(
-            "reconstructions", pairs, step, "Validation images, and the mean of p(x given z) at the mean of q(z given x)."
+            "pictures/reconstructions", pairs, step, "Validation images, and the mean of p(x given z) at the mean of q(z given x)."
         )
         labels, columns = self._labels()
         samples = vae.generate(self._shown if labels is None else len(labels), 0, labels)
         told = "" if columns is None else " One class in each column."
         grid = plots.image_grid(samples, columns)
-        self._validation.image("samples", grid, step, f"Means of p(x given z) for the same draws of the prior in every epoch.{told}")
+        self._validation.image(
+            "pictures/samples", grid, step, f"Means of p(x given z) for the same draws of the prior in every epoch.{told}"
+        )
 
     def _labels(self) -> tuple[np.ndarray | None, int | None]:
         """Return labels for samples, and how many of these stand side by side: all classes in turn, or those of validation images."""
@@ -115,7 +117,7 @@ class TensorBoard(Tracker):
         bars = plots.kl_bars(kl.per_dimension, active_units(mean), layers if len(sizes) > 1 else None)
         told = f"KL of each latent dimension in nats, averaged over {len(x)} validation images"
         self._validation.histogram("kl_per_dimension", kl.per_dimension, step, f"{told}.")
-        self._validation.image("kl_bars", plots.pixels(bars), step, f"{told}, the largest first.")
+        self._validation.image("pictures/kl_per_dimension", plots.pixels(bars), step, f"{told}, the largest first.")
         if len(layers) > 1:
             for name, value in kl.per_layer.items():
                 self._validation.scalar(f"kl_per_layer/{name}", value, step)
