@@ -1,5 +1,6 @@
 """Progress of long work, on standard error."""
 
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any, final
 
 import tf_keras as keras
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 __all__ = ["Bar", "Narrator", "duration", "narration", "progress"]
 
@@ -46,11 +48,15 @@ def narration(verbose: int) -> Iterator[list[keras.callbacks.Callback]]:
     Args:
         verbose: 1 a bar over the whole training, 2 some twenty lines in all, 0 nothing.
     """
+    if verbose != 1:
+        yield [Narrator()] if verbose else []
+        return
     bar = Bar()
-    try:
-        yield [bar] if verbose == 1 else [Narrator()] if verbose else []
-    finally:
-        bar.close()
+    with logging_redirect_tqdm([logging.getLogger("vae_tf")]):  # warnings go above the bar, not into it
+        try:
+            yield [bar]
+        finally:
+            bar.close()
 
 
 @final

@@ -4,7 +4,8 @@ config.yaml           the complete configuration
 data.json             what the data were: image shape, grey levels, split sizes, fingerprint
 history.csv           one row per epoch
 checkpoints/          the last two, within epochs too: weights, optimizer, position, what callbacks remember
-tensorboard/          the same curves for TensorBoard
+tensorboard/          curves, pictures and latents for TensorBoard
+mlflow.json           which MLflow run it is, if it is one
 model.weights.h5      the trained weights; present when the run is complete
 evaluation.json, .npz  what `evaluate` found: in all, and for each test image
 report.html           written by `report`

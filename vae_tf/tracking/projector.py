@@ -15,6 +15,7 @@ from vae_tf.files import replacing
 __all__ = ["write_projector"]
 
 _FOLDER = "projector"  # beside the configuration
+_AXES = 3  # of the picture: with fewer coordinates the projector draws no point, so zeros are added
 _SPRITE = 4096  # pixels: browsers draw no larger textures everywhere
 _LABELS = "labels.tsv"
 _THUMBNAILS = "thumbnails.png"
@@ -38,7 +39,8 @@ def write_projector(
     if y is not None:
         _write(folder / _FOLDER / _LABELS, _lines(y, label_names))
     config = ProjectorConfig()
-    for name, points in embeddings.items():
+    for name, values in embeddings.items():
+        points = np.pad(values, ((0, 0), (0, max(0, _AXES - values.shape[1]))))
         path = f"{_FOLDER}/{name}.tsv"
         _write(folder / path, ["\t".join(f"{value:.6g}" for value in point) for point in points])
         info = EmbeddingInfo(tensor_name=name, tensor_shape=points.shape, tensor_path=path)

@@ -17,8 +17,8 @@ __all__ = ["TENSORBOARD", "TensorBoard"]
 TENSORBOARD = "tensorboard"  # in the run folder
 
 _PICTURES = 10  # times in a training: as many as TensorBoard shows of each kind if nobody asks for more
-_RECONSTRUCTED, _PAIRS = 32, 4  # images, and how many stand side by side
-_SAMPLES, _CLASSES = 64, 20  # images, and how many classes stand side by side
+_SHOWN, _FEW, _PIXELS = 64, 8, 2**20  # images in a picture at most, and at least, as far as they have so many pixels
+_PAIRS, _CLASSES = 4, 20  # how many stand side by side
 _MEASURED = 100  # images whose KL is looked at
 _CURVES = 64  # latent dimensions that get a curve each
 _PROJECTED = 2000  # images
@@ -39,6 +39,7 @@ class TensorBoard(Tracker):
         super().__init__(training)
         epochs = training.config.training.epochs
         self._pictured = {round(epoch) for epoch in np.linspace(1, epochs, min(_PICTURES, epochs))}
+        self._shown = max(_FEW, min(_SHOWN, _PIXELS // int(np.prod(training.x.shape[1:3]))))
         self._written = len(training.rows)
 
     def begin(self) -> None:
@@ -53,7 +54,7 @@ class TensorBoard(Tracker):
             for name, value in row.items():
                 file = self._validation if name.startswith("val_") else self._train
                 if name != "epoch":
-                    file.scalar(name.removeprefix("val_"), value, int(row["epoch"]))
+                    file.scalar(f"epoch/{name.removeprefix('val_')}", value, int(row["epoch"]))
         self._flush()
         self._written = int(rows[-1]["epoch"])
         if any(int(row["epoch"]) in self._pictured for row in new):
@@ -84,17 +85,19 @@ class TensorBoard(Tracker):
         return training.x[rows], None if training.label is None else training.label[rows], None if training.y is None else training.y[rows]
 
     def _images(self, step: int) -> None:
-        vae, (x, label, _) = self.training.vae, self._some(_RECONSTRUCTED)
+        vae, (x, label, _) = self.training.vae, self._some(self._shown // 2)
         made = vae(tf.constant(x) if label is None else (tf.constant(x), tf.constant(label))).numpy()
         pairs = plots.pair_grid(x, made, _PAIRS)
         self._validation.image(
-            "reconstructions", pairs, step, "Validation images, and the mean of p(x given z) at the mean of q(z given x)."
+            "pictures/reconstructions", pairs, step, "Validation images, and the mean of p(x given z) at the mean of q(z given x)."
         )
         labels, columns = self._labels()
-        samples = vae.generate(_SAMPLES if labels is None else len(labels), 0, labels)
+        samples = vae.generate(self._shown if labels is None else len(labels), 0, labels)
         told = "" if columns is None else " One class in each column."
         grid = plots.image_grid(samples, columns)
-        self._validation.image("samples", grid, step, f"Means of p(x given z) for the same draws of the prior in every epoch.{told}")
+        self._validation.image(
+            "pictures/samples", grid, step, f"Means of p(x given z) for the same draws of the prior in every epoch.{told}"
+        )
 
     def _labels(self) -> tuple[np.ndarray | None, int | None]:
         """Return labels for samples, and how many of these stand side by side: all classes in turn, or those of validation images."""
@@ -102,9 +105,9 @@ class TensorBoard(Tracker):
         if condition is None:
             return None, None
         if not condition.label.dtype.is_integer:
-            return self._some(_SAMPLES)[1], None
-        columns = condition.size if condition.size <= _CLASSES else None
-        return np.arange(_SAMPLES - _SAMPLES % (columns or 1)) % condition.size, columns
+            return self._some(self._shown)[1], None
+        columns = condition.size if condition.size <= min(_CLASSES, self._shown) else None
+        return np.arange(self._shown - self._shown % (columns or 1)) % condition.size, columns
 
     def _kl(self, step: int) -> None:
         vae, (x, label, _) = self.training.vae, self._some(_MEASURED)
@@ -114,7 +117,7 @@ class TensorBoard(Tracker):
         bars = plots.kl_bars(kl.per_dimension, active_units(mean), layers if len(sizes) > 1 else None)
         told = f"KL of each latent dimension in nats, averaged over {len(x)} validation images"
         self._validation.histogram("kl_per_dimension", kl.per_dimension, step, f"{told}.")
-        self._validation.image("kl_bars", plots.pixels(bars), step, f"{told}, the largest first.")
+        self._validation.image("pictures/kl_per_dimension", plots.pixels(bars), step, f"{told}, the largest first.")
         if len(layers) > 1:
             for name, value in kl.per_layer.items():
                 self._validation.scalar(f"kl_per_layer/{name}", value, step)
