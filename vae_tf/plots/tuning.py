@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from math import ceil
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from vae_tf.plots.style import BLUE, GREY, ORANGE, plain, styled
 from vae_tf.tuning.record import COMPLETE, Trial
@@ -17,6 +18,7 @@ __all__ = ["tuning"]
 _COLUMNS = 3
 _INTERVAL = 1.96  # standard errors to each side
 _FOOT = 0.04  # of the height of a panel
+_ENDED: dict[str, Any] = {"marker": "v", "markersize": 5, "fillstyle": "none"}
 
 
 @styled
@@ -45,16 +47,13 @@ def tuning(trials: Sequence[Trial], space: Space) -> Figure:
 def _curves(axes: Axes, trials: Sequence[Trial]) -> None:
     winner = best(trials)
     for trial in trials:
-        won, complete = trial is winner, trial.state == COMPLETE
-        axes.plot(
-            list(trial.elbo),
-            list(trial.elbo.values()),
-            color=ORANGE if won else BLUE if complete else GREY,
-            linewidth=2 if won else 1,
-            alpha=1 if complete else 0.7,
-            linestyle="-" if complete else ":",
-            zorder=3 if won else 2 if complete else 1,
-        )
+        epochs, elbo = list(trial.elbo), list(trial.elbo.values())
+        if trial is winner:
+            axes.plot(epochs, elbo, color=ORANGE, linewidth=2, zorder=4)
+        elif trial.state == COMPLETE:
+            axes.plot(epochs, elbo, color=BLUE, linewidth=0.8, alpha=0.6)
+        else:
+            axes.plot(epochs, elbo, color=GREY, linewidth=1, linestyle=":", zorder=3, **_ENDED, markevery=[-1] if elbo else None)
     complete_last = [elbo for trial in trials if trial.state == COMPLETE for elbo in list(trial.elbo.values())[len(trial.elbo) // 4 :]]
     low, high = min(complete_last), max(complete_last)
     axes.set_ylim(low - 0.1 * (high - low) - 0.1, high + 0.1 * (high - low) + 0.1)
@@ -74,7 +73,7 @@ def _against(axes: Axes, trials: Sequence[Trial], setting: Setting) -> None:
         return [setting.texts.index(str(value)) for value in values] if isinstance(setting, Choices) else [float(value) for value in values]
 
     for some, colour, marker, size, name in (
-        (complete, BLUE, "o", 5, "complete"),
+        (complete, BLUE, "o", 5, "complete, 95 % interval"),
         ([winner] if winner else [], ORANGE, "*", 13, "the best"),
     ):
         values = [trial.outcome["value"] for trial in some]
@@ -84,10 +83,8 @@ def _against(axes: Axes, trials: Sequence[Trial], setting: Setting) -> None:
         )
     if others:
         foot = axes.get_xaxis_transform()
-        axes.plot(
-            places(others), [_FOOT] * len(others), "v", color=GREY, markersize=5, fillstyle="none", transform=foot, label="pruned or failed"
-        )
-    axes.margins(y=0.12)
+        axes.plot(places(others), [_FOOT] * len(others), linestyle="none", color=GREY, transform=foot, label="pruned or failed", **_ENDED)
+    axes.margins(y=0.15)
     axes.set_xlabel(plain(setting.key))
     axes.set_ylabel("log p(x), nats")
     axes.grid()
@@ -96,4 +93,7 @@ def _against(axes: Axes, trials: Sequence[Trial], setting: Setting) -> None:
         axes.set_xlim(-0.5, len(setting.texts) - 0.5)
     elif setting.log:
         axes.set_xscale("log")
+        ratio = setting.high / setting.low
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if ratio < 20 else (1, 3) if ratio < 300 else (1,)))
+        axes.xaxis.set_major_formatter(lambda value, place: f"{value:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())

@@ -6,12 +6,14 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import IO, Any
 
 from vae_tf.tuning.worker import GO_ON, PRUNE
 
 __all__ = ["answer", "share_of_cores"]
+
+_STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # whoever sends one to a worker means the search
 
 
 def share_of_cores(jobs: int) -> dict[str, str]:
@@ -56,7 +58,9 @@ async def answer(
         except ConnectionError:
             pass  # it died before it could read
         code = await process.wait()
-        how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+        if -code in _STOPPING:
+            return {"error": f"its process was stopped by {signal.Signals(-code).name}.", "of_trial": False}
+        how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
         return {"error": f"its process ended {how}, perhaps for want of memory", "of_trial": True}
 
 
@@ -76,8 +80,8 @@ async def _worker(log: IO[bytes], environment: Mapping[str, str]) -> AsyncIterat
     try:
         yield process
     finally:
-        if process.returncode is None:
-            process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
 
 

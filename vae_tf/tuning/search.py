@@ -65,13 +65,15 @@ def tune(
     if folder.exists() and not begun and (not folder.is_dir() or any(not path.name.startswith(".") for path in folder.iterdir())):
         raise RunError(f"`{folder}` exists and holds no search; choose another for --study, nothing was changed.")
     try:
-        settled = None if begun else asyncio.run(_check(ends, data_dir))
+        checked = None if begun else asyncio.run(_check(ends, data_dir))
         with locked(folder):
             study = Study(folder, base, space, seed)
             search = _Search(study, folder, trials, jobs, data_dir, say)
             if search.left:
-                settled = asyncio.run(_check(ends, data_dir)) if settled is None else settled
-                search.spared = max(settled, *(ceil(_SPARED * config.training.epochs) for *_, config in ends)) if prune else None
+                checked = checked or asyncio.run(_check(ends, data_dir))
+                study.require_images(checked["images"])
+                longest = max(config.training.epochs for *_, config in ends)
+                search.spared = ceil(max(checked["settled"], _SPARED * longest)) if prune else None
                 asyncio.run(search.run())
             return study.trials()
     except BlockingIOError:
@@ -126,6 +128,8 @@ class _Search:
         path = self.folder / f"{trial.name}.log"
         with path.open("ab") as log:
             outcome = await answer(request, log, self._environment, goes_on)
+        if not path.stat().st_size:
+            path.unlink()
         if "error" in outcome:
             if not outcome.pop("of_trial"):
                 raise RunError(f"trial {trial.number} was stopped: {outcome['error']} The same command goes on from there.")
@@ -139,8 +143,8 @@ class _Search:
         self.say(f"[{done}/{self.trials}] trial {ended.number}{mark}: {told(ended, self.study.space)}{where}")
 
 
-async def _check(ends: _Ends, data_dir: str | None) -> int:
-    """Build what stands at the ends of a space, in a process that ends with it, and return the epochs until schedules have settled.
+async def _check(ends: _Ends, data_dir: str | None) -> dict[str, Any]:
+    """Build what stands at the ends of a space, in a process that ends with it, and return what `check_ends` found.
 
     Raises:
         ConfigError: one can not work.
@@ -157,4 +161,4 @@ async def _check(ends: _Ends, data_dir: str | None) -> int:
         raise refusal(setting, value, found["error"])
     if "error" in found:
         raise RunError(found["error"])
-    return ceil(found["settled"])
+    return found

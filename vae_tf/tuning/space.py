@@ -92,9 +92,10 @@ class Range:
 
     @property
     def ends(self) -> tuple[Value, ...]:
-        """The values to be tried before a search: both ends, and one between them that is no whole number if there may be one."""
-        between = math.sqrt(self.low * self.high) if self.log else self.low + (self.high - self.low) * 0.4142
-        return (self.low, self.high) if self.integer else (self.low, between, self.high)
+        """The values to be tried before a search: both ends, and a fraction between them where there may be one."""
+        middle = math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
+        half = math.floor(middle) + 0.5
+        return (self.low, self.high) if self.integer else (self.low, self.high, half if self.low < half < self.high else middle)
 
     def text(self, value: Value) -> str:
         """Return a value as YAML, with as many digits as a person would write."""

@@ -25,7 +25,8 @@ from vae_tf.tuning.space import Choices, Setting, Space, Value
 __all__ = ["JOURNAL", "Study"]
 
 JOURNAL = "study.journal"
-_NAME, _IDENTITY, _OUTCOME = "vae_tf", "search", "outcome"
+_NAME = "vae_tf"
+_IDENTITY, _IMAGES, _OUTCOME = "search", "images", "outcome"  # attributes
 _ATTEMPTS = 100  # to suggest what was not tried yet
 _STARTUP = 5  # complete trials before any is pruned
 
@@ -59,12 +60,12 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         try:
             self._storage = JournalStorage(JournalFileBackend(str(self._path)))
-            self._study = optuna.create_study(
-                storage=self._storage, study_name=_NAME, direction="maximize", load_if_exists=True, sampler=optuna.samplers.RandomSampler()
-            )
+            if _NAME not in [study.study_name for study in self._storage.get_all_studies()]:
+                optuna.create_study(storage=self._storage, study_name=_NAME, direction="maximize")
+            self._study = optuna.load_study(storage=self._storage, study_name=_NAME)
             self._identify()
             self.trials()
-        except (ValueError, KeyError, TypeError, AssertionError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AssertionError, AttributeError, optuna.exceptions.OptunaError) as error:
             if isinstance(error, RunError):
                 raise
             reason = (str(error).splitlines() or [""])[0]
@@ -91,6 +92,21 @@ class Study:
                 return self.trials()[-1]
             values = self._ask(trials, attempt)
         return None
+
+    def require_images(self, fingerprint: str) -> None:
+        """Refuse images that are not those of the trials before.
+
+        Raises:
+            RunError: the fingerprint is another.
+        """
+        known = self._study.user_attrs.get(_IMAGES)
+        if known is None:
+            self._study.set_user_attr(_IMAGES, fingerprint)
+        elif known != fingerprint:
+            raise RunError(
+                f"the images of `{self.base.data.source}` are not those of the search in `{self._path.parent}`; restore them, or choose "
+                "another --study."
+            )
 
     def report(self, number: int, epoch: int, elbo: float) -> None:
         """Keep the validation ELBO of an epoch; one that is known already stays as it is."""
@@ -146,7 +162,9 @@ class Study:
         stored = self._study.user_attrs.get(_IDENTITY)
         if stored is None:
             self._study.set_user_attr(_IDENTITY, identity)
-        elif stored != identity:
+            return
+        stored["base"] = json.loads(json.dumps(Config.from_dict(stored["base"]).to_dict()))  # keys that are younger have their defaults
+        if stored != identity:
             raise RunError(
                 f"`{self._path.parent}` holds another search ({difference(stored, identity)}); choose another folder for --study, or give "
                 "the settings that it began with."

@@ -14,7 +14,7 @@ from vae_tf.errors import ConfigError, DataError
 from vae_tf.evaluation import Estimate, log_weights
 from vae_tf.files import replacing
 from vae_tf.history import History
-from vae_tf.run import HISTORY, Run
+from vae_tf.run import HISTORY, DataSummary, Run
 from vae_tf.train import train
 from vae_tf.tuning.record import COMPLETE, PRUNED
 
@@ -33,7 +33,8 @@ def check_ends(configs: Sequence[Mapping[str, Any]], data_dir: str | None) -> di
         data_dir: as in `train`.
 
     Returns:
-        `error` and `index` of the first that can not work; else `settled`, the epochs until all schedules of the objectives have settled.
+        `error` and `index` of the first that can not work; else `settled`, the epochs until all schedules of the objectives have settled,
+        and `images`, a fingerprint of them.
 
     Raises:
         DataError: the images are missing or unreadable, or leave fewer than 2 for validation.
@@ -57,7 +58,7 @@ def check_ends(configs: Sequence[Mapping[str, Any]], data_dir: str | None) -> di
         except ConfigError as error:
             return {"error": str(error), "index": index}
         settled = max(settled, vae.objective.settled_at / steps)
-    return {"settled": settled}
+    return {"settled": settled, "images": DataSummary.of(images, first).fingerprint}
 
 
 def train_trial(config: Mapping[str, Any], folder: str, data_dir: str | None, goes_on: Callable[[int, float], bool]) -> dict[str, Any]:

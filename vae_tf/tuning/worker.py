@@ -10,13 +10,14 @@ import os
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, TextIO
 
 from vae_tf.errors import ConfigError, DivergedRun, VaeTfError
 from vae_tf.startup import start_tensorflow
 
-__all__ = ["GO_ON", "PRUNE", "main"]
+__all__ = ["GO_ON", "PRUNE", "main", "respond"]
 
 GO_ON, PRUNE = "go on", "prune"
 
@@ -35,18 +36,27 @@ def main() -> None:
         say({"epoch": epoch, "elbo": elbo})
         return words.get() == GO_ON
 
-    request = json.loads(words.get())
+    say(respond(json.loads(words.get()), goes_on))
+
+
+def respond(request: dict[str, Any], goes_on: Callable[[int, float], bool]) -> dict[str, Any]:
+    """Do what is asked and return the answer, or the `error`, and whether it is one `of_trial` or would stop every trial.
+
+    Args:
+        request: arguments of `train_trial`, or of `check_ends`.
+        goes_on: as in `train_trial`.
+    """
     try:
         start_tensorflow()
         from vae_tf.tuning import trial
 
-        say(trial.train_trial(**request, goes_on=goes_on) if "folder" in request else trial.check_ends(**request))
+        return trial.train_trial(**request, goes_on=goes_on) if "folder" in request else trial.check_ends(**request)
     except Exception as error:
         traceback.print_exc()
         ours = isinstance(error, VaeTfError | OSError)
         text = str(error) if ours else f"{type(error).__name__}: {(str(error).splitlines() or ['out of memory'])[0][:300]}"
         # What is wrong with these values, or too much for the machine, is told from what would stop every trial.
-        say({"error": text, "of_trial": isinstance(error, ConfigError | DivergedRun) or not ours})
+        return {"error": text, "of_trial": isinstance(error, ConfigError | DivergedRun) or not ours}
 
 
 def _listen(source: TextIO, words: "SimpleQueue[str]") -> None:
