@@ -20,9 +20,9 @@ from tensorboard.util.tensor_util import make_ndarray
 
 from vae_tf import announce, cli, plots, progress
 from vae_tf.config import Config
-from vae_tf.data import fixed_images
 from vae_tf.errors import ConfigError, InterruptedRun
 from vae_tf.latents import kl_per_dimension, posterior_moments
+from vae_tf.pipeline import fixed_images
 from vae_tf.run import load
 from vae_tf.tracking import TRACKERS, TensorBoard, Tracker, Tracking, Training
 from vae_tf.tracking.events import EventFile

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from vae_tf import config as configs
-from vae_tf import data
+from vae_tf import pipeline
 from vae_tf.config import Config
 from vae_tf.data import Images
 from vae_tf.errors import DataError, RunError
@@ -38,7 +38,7 @@ def check_images(vae: VAE, images: Images, config: Config) -> None:
             vae.condition.check(split.y)
         for start in range(0, len(split), _CHUNK):
             part = split.take(np.arange(start, min(start + _CHUNK, len(split))))
-            vae.likelihood.check(data.fixed_images(part, images.levels, seed=config.seed, binarize=config.data.binarize))
+            vae.likelihood.check(pipeline.fixed_images(part, images.levels, seed=config.seed, binarize=config.data.binarize))
 
 
 def check_folder(folder: Path, config: Config, resume: bool) -> None:

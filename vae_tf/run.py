@@ -23,7 +23,7 @@ import numpy as np
 from pydantic import Field, PositiveInt, TypeAdapter, ValidationError
 
 from vae_tf import config as configs
-from vae_tf import data
+from vae_tf import data, pipeline
 from vae_tf.build import build
 from vae_tf.config import Config
 from vae_tf.data import Images
@@ -167,7 +167,7 @@ class Run:
             Images, and their labels, [N] or [N, K]; None where the model has no condition.
         """
         images = self.images(data_dir)
-        x = data.test_images(images, self.config.data.binarize)
+        x = pipeline.test_images(images, self.config.data.binarize)
         return x, None if self.vae.condition is None else images.test.y
 
     def labels(self, count: int, label: str | None = None) -> np.ndarray | None:

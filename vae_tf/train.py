@@ -10,7 +10,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from vae_tf import config as configs
-from vae_tf import data
+from vae_tf import data, pipeline
 from vae_tf.admission import check_folder, check_images
 from vae_tf.announce import Opening, first_line
 from vae_tf.build import build
@@ -79,17 +79,19 @@ def train(
         return load(folder)
     try:
         images = data.load(config.data, config.seed, data_dir)
-        steps = data.steps_per_epoch(images.train, config.training.batch_size)
+        steps = pipeline.steps_per_epoch(images.train, config.training.batch_size)
         with cluster.strategy.scope():
             keras.utils.set_random_seed(config.seed)
             vae = build(config, images.image_shape, data.seen_levels(images, config.data), steps, images.label_size)
         check_images(vae, images, config)
         if vae.objective.over_batch and cluster.replicas > 1:
-            _log.warning("the objective compares images of a batch; each of the %d devices compares those of its own part", cluster.replicas)
+            _log.warning(
+                "the objective compares images of a batch; each of the %d devices compares those of its own part", cluster.replicas
+            )
         summary = DataSummary.of(images, config)
         with workplace(cluster, folder, lambda: _describe(config, summary, folder, resume)) as place, Signals() as signals, tracking:
             history, patience = History(place / HISTORY), Patience.of(config.training, vae.objective, steps)
-            x = data.fixed_images(images.validation, images.levels, seed=config.seed, binarize=config.data.binarize)
+            x = pipeline.fixed_images(images.validation, images.levels, seed=config.seed, binarize=config.data.binarize)
             y = None if vae.condition is None else images.validation.y
             guards = FiniteGuard(config.training.non_finite), CollapseGuard(x, y)
             with cluster.strategy.scope():
@@ -104,7 +106,7 @@ def train(
                     epochs=begun.epochs if patience.exhausted(history.rows) else config.training.epochs,
                     initial_epoch=begun.epochs,
                     steps_per_epoch=steps,
-                    validation_data=cluster.batches(partial(data.validation_batches, x, y, VALIDATION_BATCH)),
+                    validation_data=cluster.batches(partial(pipeline.validation_batches, x, y, VALIDATION_BATCH)),
                     validation_steps=-(-len(x) // VALIDATION_BATCH),
                     callbacks=[
                         *guards,
@@ -147,7 +149,7 @@ def _describe(config: Config, summary: DataSummary, folder: Path, resume: bool) 
 def _training_batches(
     config: Config, images: Images, labels: bool, begun: Position, share: tuple[int, int], pieces: int
 ) -> tf.data.Dataset:
-    return data.training_batches(
+    return pipeline.training_batches(
         images.train,
         images.levels,
         batch_size=config.training.batch_size,

@@ -58,7 +58,8 @@ def fit(given: Task) -> None:
 
 def in_memory(given: Task, x: np.ndarray) -> tuple[Any, int]:
     """Return batches of images in memory, and how many make an epoch."""
-    from vae_tf.data import Split, training_batches
+    from vae_tf.images import Split
+    from vae_tf.pipeline import training_batches
 
     batch, binarize = given.work.batch, "dynamic" if given.binary else "none"
     return training_batches(Split(x), 256, batch_size=batch, seed=given.seed, binarize=binarize), len(x) // batch

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from vae_tf import data
+from vae_tf import data, pipeline
 from vae_tf.data import Images, Split
 from vae_tf.errors import RunError
 from vae_tf.evaluation.features import classifier
@@ -46,7 +46,7 @@ def evaluate_run(
         ConfigError: a number is out of range.
         DataError: the images lie outside the likelihood's support.
     """
-    x = data.test_images(images, run.config.data.binarize)
+    x = pipeline.test_images(images, run.config.data.binarize)
     label = None if run.vae.condition is None else images.test.y
     found, each = evaluate_each(
         run.vae, x, label, samples=samples, seed=seed, prior_images=prior_images, annealed_images=annealed_images, verbose=verbose
@@ -89,7 +89,7 @@ def _with_latent_accuracy(found: Evaluation, run: Run, images: Images, x: np.nda
 
 def _training_images(split: Split, images: Images, run: Run, seed: int) -> np.ndarray:
     # 0 is the seed of the test images: equal noise would make equal images equal twice.
-    return data.fixed_images(split, images.levels, seed=seed + 1, binarize=run.config.data.binarize)
+    return pipeline.fixed_images(split, images.levels, seed=seed + 1, binarize=run.config.data.binarize)
 
 
 def _with_kept(found: Evaluation, run: Run) -> Evaluation:

@@ -7,7 +7,7 @@ from typing import Any, final
 import numpy as np
 import tf_keras as keras
 
-from vae_tf import data
+from vae_tf import data, pipeline
 from vae_tf.build import build
 from vae_tf.config import Config
 from vae_tf.errors import ConfigError, DataError
@@ -47,7 +47,7 @@ def check_ends(configs: Sequence[Mapping[str, Any]], data_dir: str | None) -> di
     for index, values in enumerate(configs):
         try:
             config = Config.from_dict(values)
-            steps = data.steps_per_epoch(images.train, config.training.batch_size)
+            steps = pipeline.steps_per_epoch(images.train, config.training.batch_size)
             vae = build(config, images.image_shape, data.seen_levels(images, config.data), steps, images.label_size)
             kinds.append((vae.likelihood.discrete, vae.condition is not None))
             if kinds[index] != kinds[0]:
@@ -115,7 +115,7 @@ class _Reporter(keras.callbacks.Callback):
 def _value(run: Run, data_dir: str | None) -> dict[str, Any]:
     """Return log p(x) with its standard error; the values of each image are written into the folder of the run."""
     images = run.images(data_dir)
-    x = data.fixed_images(images.validation, images.levels, seed=run.config.seed, binarize=run.config.data.binarize)
+    x = pipeline.fixed_images(images.validation, images.levels, seed=run.config.seed, binarize=run.config.data.binarize)
     rows = np.unique(np.linspace(0, len(x) - 1, _IMAGES).astype(int))
     label = None if run.vae.condition is None else images.validation.take(rows).y
     per_image = log_weights(run.vae, x[rows], label, samples=SAMPLES).log_likelihood
