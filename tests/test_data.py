@@ -74,7 +74,7 @@ def test_the_threshold_is_the_grey_value_to_within_2_to_the_minus_16():
     bits = np.arange(2**16, dtype=np.uint16)
     for u in range(LEVELS):
         p = pipeline.as_float(np.array([u], np.uint8), LEVELS)
-        both = data._bernoulli(p, bits), data._bernoulli(tf.constant(p), tf.constant(bits)).numpy()
+        both = pipeline._bernoulli(p, bits), pipeline._bernoulli(tf.constant(p), tf.constant(bits)).numpy()
         assert all(abs(x.mean(dtype=np.float64) - u / (LEVELS - 1)) <= 2**-16 for x in both)
 
 

@@ -38,10 +38,10 @@ class FiniteGuard(keras.callbacks.Callback):
     """Notices a loss, a part of it, or a weight that is no finite number, and stops or rolls back.
 
     Losses are looked at in each step, and acted on after each call from Python (`steps_per_execution` of them): the step that is told is
-    that of the batch at fault, or of the batch after it, if a gradient spoilt the weights. A network may
-    hide that, since a rectifier makes 0 of NaN: the weights themselves are looked at after every ten batches, and when an epoch ends. In a
-    run, batch b of epoch e is the same whenever the seed is, `next(iter(pipeline.training_batches(..., first_epoch=e - 1).skip(b - 1)))`, and
-    its noise follows from the optimizer step.
+    that of the batch at fault, or of the batch after it, if a gradient spoilt the weights. A network may hide that, since a rectifier
+    makes 0 of NaN: the weights themselves are looked at after every ten batches, and when an epoch ends. In a run, batch b of epoch e is
+    the same whenever the seed is, `next(iter(pipeline.training_batches(..., first_epoch=e - 1, first_step=b - 1)))`, and its noise
+    follows from the optimizer step.
 
     A rollback restores weights, optimizer slots and running metrics of the beginning of the epoch, and the epoch goes on with its other
     batches; the optimizer step is not set back, so noise and schedules are others too. Each is a warning, and a metric `rollbacks` counts
