@@ -57,7 +57,7 @@ class Signals:
             InterruptedRun: always; of its kind PreemptedRun where it was SIGTERM.
         """
         error: type[InterruptedRun] = InterruptedRun if self._received == signal.SIGINT else PreemptedRun
-        who = {None: "as another worker was", signal.SIGINT: "by the user", signal.SIGTERM: "by SIGTERM"}[self._received]
+        who = "as another worker was" if self._received is None else "by the user" if error is InterruptedRun else "by SIGTERM"
         raise error(f"stopped {who} {where}; all until there is kept: go on with the same command and --resume.")
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
