@@ -19,7 +19,8 @@ STEPS = 6  # an epoch
 
 def model(weight=1.0, warmup_steps=0, learning_rate=0.01, optimizer=None, **options):
     vae = tiny_model()
-    vae.compile(optimizer or keras.optimizers.Adam(learning_rate), Elbo(weight=weight, warmup_steps=warmup_steps), **options)
+    objective = Elbo(weight=weight, warmup_steps=warmup_steps)
+    vae.compile(optimizer or keras.optimizers.Adam(learning_rate), objective, **{"steps_per_execution": 1} | options)
     return vae
 
 
