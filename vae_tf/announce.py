@@ -54,22 +54,19 @@ def first_line(folder: Path, config: Config, vae: VAE, images: Images, cluster: 
     latents = "+".join(str(size) for size in model.latent_dims)
     named = {"posterior": model.posterior, "prior": model.prior, "likelihood": model.likelihood, "condition": model.condition}
     pieces = [f"{spec['name']} {axis}" for axis, spec in named.items() if spec]
-    parts = [
-        f"{_count(sum(weight.shape.num_elements() for weight in vae.trainable_variables))} parameters",
-        f"({model.encoder['name']} encoder, {model.decoder['name']} decoder, {latents} latents, {', '.join(pieces)}, {_objective(config)})",
-    ]
+    networks = " and ".join(dict.fromkeys((model.encoder["name"], model.decoder["name"])))
+    parameters = _count(sum(weight.shape.num_elements() for weight in vae.trainable_variables))
     told = [
-        " ".join(parts),
-        f"{configs.without_folders(images.source)} with {len(images.train):,} + {len(images.validation):,} validation images of "
+        f"{parameters} parameters ({networks}, {latents} latents, {', '.join(pieces)}, {config.objective['name']})",
+        f"{configs.without_folders(images.source)} {len(images.train):,} + {len(images.validation):,} validation images of "
         f"{height} x {width}{'' if channels == 1 else f' x {channels}'}",
         _device(),
         *([str(cluster)] if cluster.replicas > 1 else []),
         keras.mixed_precision.global_policy().name,
         str(vae.execution),
-        f"{steps:,} steps of {config.training.batch_size} images an epoch",
         f"epochs {first_epoch + 1} to {epochs}" if first_epoch else f"{epochs} epoch{'s' * (epochs > 1)}",
     ]
-    return f"{'resuming' if first_epoch else 'training'} {folder}: {', '.join(told)}"
+    return f"{'resuming' if first_epoch else 'training'} {folder}: {', '.join(told)} of {steps:,} steps of {config.training.batch_size}"
 
 
 def last_line(run: Run, following: str) -> str:
@@ -86,10 +83,6 @@ def last_line(run: Run, following: str) -> str:
     return f"trained {run.folder}: {found}{took} in all. Next: {following}"
 
 
-def _objective(config: Config) -> str:
-    return f"{config.objective['name']} objective"
-
-
 def _count(number: int) -> str:
     for size, unit in ((1e6, "M"), (1e3, "k")):
         if number >= size:
@@ -102,4 +95,4 @@ def _device() -> str:
     if accelerators:
         return f"{len(accelerators)} {accelerators[0].device_type}"
     cores = len(os.sched_getaffinity(0))
-    return f"CPU with {cores} core{'s' * (cores > 1)}"
+    return f"CPU {cores} core{'s' * (cores > 1)}"
