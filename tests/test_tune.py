@@ -448,7 +448,10 @@ def test_a_search_that_is_stopped_goes_on_to_the_same_numbers(trained, tmp_path,
     lines = []
     again = tuned(tmp_path / "study", 1, space=TRAINED_SPACE, lines=lines)
     assert lines[0] == "trial 0 goes on where it was stopped"
-    for one, two in zip(again, trained[1]):
+    journal = tmp_path / "study" / "study.journal"
+    journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:4]))  # the run is complete, and the study forgot
+    again += tuned(tmp_path / "study", 1, space=TRAINED_SPACE)
+    for one, two in zip(again, [trained[1][0]] * 2, strict=True):
         assert (one.values, one.state, one.elbo) == (two.values, two.state, two.elbo)
         assert {**one.outcome, "seconds": 0} == {**two.outcome, "seconds": 0}
 

@@ -17,6 +17,7 @@ __all__ = ["tuning"]
 
 _COLUMNS = 3
 _INTERVAL = 1.96  # standard errors to each side
+_WIDE = 30  # letters that fit below a panel side by side
 _FOOT = 0.04  # of the height of a panel
 _ENDED: dict[str, Any] = {"marker": "v", "markersize": 5, "fillstyle": "none"}
 
@@ -91,6 +92,8 @@ def _against(axes: Axes, trials: Sequence[Trial], setting: Setting) -> None:
     if isinstance(setting, Choices):
         axes.set_xticks(range(len(setting.texts)), [plain(text) for text in setting.texts])
         axes.set_xlim(-0.5, len(setting.texts) - 0.5)
+        if sum(map(len, setting.texts)) > _WIDE:
+            axes.tick_params("x", rotation=15)
     elif setting.log:
         axes.set_xscale("log")
         ratio = setting.high / setting.low

@@ -77,9 +77,12 @@ def train_trial(config: Mapping[str, Any], folder: str, data_dir: str | None, go
         ConfigError: the values can not work together, or log p(x) is no number.
         VaeTfError: as in `train`.
     """
-    history = Path(folder) / HISTORY
+    history, reporter = Path(folder) / HISTORY, _Reporter(goes_on)
     try:
-        run = train(Config.from_dict(config), folder, data_dir=data_dir, resume=True, verbose=0, callbacks=[_Reporter(history, goes_on)])
+        # Of a trial that was stopped, epochs may have been written down and not been told.
+        for row in History(history).rows:
+            reporter.tell(int(row["epoch"]), row["val_elbo"])
+        run = train(Config.from_dict(config), folder, data_dir=data_dir, resume=True, verbose=0, callbacks=[reporter])
         outcome = {"state": COMPLETE, **_value(run, data_dir)}
     except _PrunedRun:
         outcome = {"state": PRUNED}
@@ -95,19 +98,14 @@ class _PrunedRun(Exception):
 class _Reporter(keras.callbacks.Callback):
     """Tells the validation ELBO of each epoch: unlike the loss, it does not depend on the weights and schedules of the objective."""
 
-    def __init__(self, history: Path, goes_on: Callable[[int, float], bool]):
+    def __init__(self, goes_on: Callable[[int, float], bool]):
         super().__init__()
-        self.history, self.goes_on = history, goes_on
-
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        # The last epoch of a trial that was killed may have been written down and not been told.
-        for row in History(self.history).rows:
-            self._tell(int(row["epoch"]), row["val_elbo"])
+        self.goes_on = goes_on
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self._tell(epoch + 1, (logs or {})["val_elbo"])
+        self.tell(epoch + 1, (logs or {})["val_elbo"])
 
-    def _tell(self, epoch: int, elbo: float) -> None:
+    def tell(self, epoch: int, elbo: float) -> None:
         if not self.goes_on(epoch, float(elbo)):
             raise _PrunedRun
 
