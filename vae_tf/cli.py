@@ -17,7 +17,6 @@ __all__ = ["main"]
 
 _COLUMNS = 20  # of classes
 _COUNT = 64
-_TRACKERS = ("mlflow", "tensorboard")
 _RUN = click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 
 
