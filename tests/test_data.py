@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from vae_tf import data
+from vae_tf import data, pipeline
 from vae_tf.config import DataConfig
 from vae_tf.errors import ConfigError
 
@@ -22,7 +22,7 @@ def split():
 
 def take(count, split, **changes):
     settings = {"levels": LEVELS, "batch_size": 4, "seed": 7, "binarize": "dynamic"} | changes
-    return [batch.numpy() for batch in data.training_batches(split, settings.pop("levels"), **settings).take(count)]
+    return [batch.numpy() for batch in pipeline.training_batches(split, settings.pop("levels"), **settings).take(count)]
 
 
 @pytest.mark.parametrize("binarize", ["none", "dynamic"])
@@ -61,7 +61,7 @@ def test_the_frequency_of_ones_is_the_grey_value(levels):
     split = data.Split(np.repeat(greys, count // 4).reshape(4, 1, -1, 1))
     drawn = {
         "training": np.sort(take(1, split, levels=levels)[0].mean((1, 2, 3))),
-        "fixed": data.fixed_images(split, levels, seed=3, binarize="dynamic").mean((1, 2, 3)),
+        "fixed": pipeline.fixed_images(split, levels, seed=3, binarize="dynamic").mean((1, 2, 3)),
     }
     p = np.sort(greys / (levels - 1))
     for frequency in drawn.values():
@@ -73,8 +73,8 @@ def test_the_frequency_of_ones_is_the_grey_value(levels):
 def test_the_threshold_is_the_grey_value_to_within_2_to_the_minus_16():
     bits = np.arange(2**16, dtype=np.uint16)
     for u in range(LEVELS):
-        p = data.as_float(np.array([u], np.uint8), LEVELS)
-        both = data._bernoulli(p, bits), data._bernoulli(tf.constant(p), tf.constant(bits)).numpy()
+        p = pipeline.as_float(np.array([u], np.uint8), LEVELS)
+        both = pipeline._bernoulli(p, bits), pipeline._bernoulli(tf.constant(p), tf.constant(bits)).numpy()
         assert all(abs(x.mean(dtype=np.float64) - u / (LEVELS - 1)) <= 2**-16 for x in both)
 
 
@@ -93,17 +93,17 @@ def test_images_of_real_values_are_binarized_too():
 
 
 def test_fixed_images_are_equal_at_every_call_and_differ_between_seeds(split):
-    first, again, other = (data.fixed_images(split, LEVELS, seed=seed, binarize="dynamic") for seed in (1, 1, 2))
+    first, again, other = (pipeline.fixed_images(split, LEVELS, seed=seed, binarize="dynamic") for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
-    np.testing.assert_array_equal(data.fixed_images(split, LEVELS, seed=1, binarize="none"), split.x / np.float32(255))
+    np.testing.assert_array_equal(pipeline.fixed_images(split, LEVELS, seed=1, binarize="none"), split.x / np.float32(255))
 
 
 @pytest.mark.parametrize("levels", [2, 17, 256])
 def test_as_float_is_the_same_for_arrays_and_tensors_and_spans_0_to_1(levels):
     u = np.arange(levels, dtype=np.uint8)
-    x = data.as_float(u, levels)
-    np.testing.assert_array_equal(data.as_float(tf.constant(u), levels), x)
+    x = pipeline.as_float(u, levels)
+    np.testing.assert_array_equal(pipeline.as_float(tf.constant(u), levels), x)
     assert x.dtype == np.float32
     assert (x[0], x[-1]) == (0, 1)
     np.testing.assert_array_equal(np.rint(x * (levels - 1)), u)
@@ -112,7 +112,7 @@ def test_as_float_is_the_same_for_arrays_and_tensors_and_spans_0_to_1(levels):
 def test_batches_feed_fit_with_many_steps_per_execution(split):
     model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(1)])
     model.compile(loss=lambda y, output: tf.reduce_mean(output), steps_per_execution=6)
-    batches = data.training_batches(split, LEVELS, batch_size=4, seed=0, binarize="dynamic")
+    batches = pipeline.training_batches(split, LEVELS, batch_size=4, seed=0, binarize="dynamic")
     assert batches.cardinality() == tf.data.INFINITE_CARDINALITY
     assert batches.element_spec == tf.TensorSpec([4, 3, 3, 1], tf.float32)
     history = model.fit(batches.map(lambda x: (x, x)), steps_per_epoch=12, epochs=2, verbose=0)
@@ -122,7 +122,7 @@ def test_batches_feed_fit_with_many_steps_per_execution(split):
 @pytest.mark.parametrize("batch_size", [0, 11])
 def test_a_batch_larger_than_the_training_set_is_refused(split, batch_size):
     with pytest.raises(ConfigError, match=rf"`training.batch_size` must be in 1\.\.10.*got {batch_size}"):
-        data.training_batches(split, LEVELS, batch_size=batch_size, seed=0, binarize="none")
+        pipeline.training_batches(split, LEVELS, batch_size=batch_size, seed=0, binarize="none")
 
 
 def test_held_out_images_are_disjoint_and_chosen_by_the_seed(tmp_path):
@@ -158,7 +158,7 @@ def test_the_fingerprint_notices_a_changed_label_only_where_labels_count(split):
 
 @pytest.mark.parametrize("y", [np.arange(10), np.random.default_rng(1).random((10, 2), np.float32)], ids=["classes", "vectors"])
 def test_labels_stay_with_their_images(split, y):
-    batches = data.training_batches(data.Split(split.x, y), LEVELS, batch_size=4, seed=0, binarize="none", labels=True)
+    batches = pipeline.training_batches(data.Split(split.x, y), LEVELS, batch_size=4, seed=0, binarize="none", labels=True)
     seen = 0
     for x, label in batches.take(5):
         for image, one in zip(x.numpy(), label.numpy()):
@@ -173,7 +173,7 @@ CORRUPTIONS = [("mask", 0.25), ("salt-and-pepper", 0.25), ("normal", 0.1)]
 
 def corrupted(count, split, kind, level, **changes):
     settings = {"levels": LEVELS, "batch_size": 4, "seed": 7, "binarize": "dynamic", "corrupt": kind, "corruption": level} | changes
-    return [(seen.numpy(), x.numpy()) for ((seen, x),) in data.training_batches(split, settings.pop("levels"), **settings).take(count)]
+    return [(seen.numpy(), x.numpy()) for ((seen, x),) in pipeline.training_batches(split, settings.pop("levels"), **settings).take(count)]
 
 
 @pytest.mark.parametrize(("kind", "level"), CORRUPTIONS)
@@ -207,8 +207,8 @@ def test_the_level_is_the_share_of_pixels_or_the_standard_deviation(kind, level)
 
 def test_corrupted_batches_keep_their_labels(split):
     settings = {"batch_size": 4, "seed": 7, "binarize": "none"}
-    plain = next(iter(data.training_batches(split, LEVELS, labels=True, **settings)))
-    (_, x), y = next(iter(data.training_batches(split, LEVELS, labels=True, corrupt="mask", corruption=0.5, **settings)))
+    plain = next(iter(pipeline.training_batches(split, LEVELS, labels=True, **settings)))
+    (_, x), y = next(iter(pipeline.training_batches(split, LEVELS, labels=True, corrupt="mask", corruption=0.5, **settings)))
     np.testing.assert_array_equal(x, plain[0])
     np.testing.assert_array_equal(y, plain[1])
 

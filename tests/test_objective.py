@@ -112,6 +112,20 @@ def test_with_the_exact_posterior_every_bound_is_the_evidence_for_each_draw(name
     np.testing.assert_allclose(bound, MODEL.evidence(X), rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_an_objective_that_compares_the_images_of_a_batch_says_so(name):
+    """The others never do: what devices make of a part of the batch each is what one makes of all."""
+    exact = MODEL.posterior(X)
+    loc = exact.mean() + 0.3
+    others = tf.constant([[0.0], [3.0], [-2.0], [1.0], [5.0]], loc.dtype)
+    draws = [MODEL.draw(X, tfd.MultivariateNormalTriL(moved, exact.scale_tril), 2) for moved in (loc, loc + others)]
+    apart = [objective(draws[0], STEP)[0] != objective(draws[1], STEP)[0] for objective in objectives(name, samples=2)]
+    if not OBJECTIVES[name].over_batch:
+        assert not any(apart)
+    elif name in ("beta-tcvae", "info-vae", "dip-vae"):
+        assert any(apart)
+
+
 @functools.cache
 def rough_draws():
     return [MODEL.draw(X, MODEL.rough_posterior(X), samples=4, seed=seed) for seed in range(10)]

@@ -17,7 +17,7 @@ def config(epochs=3, **training):
             "data": {"source": "digits", "binarize": "dynamic"},
             "model": {"latent_dim": 2, "encoder": {"name": "mlp", "hidden": [8]}, "decoder": {"name": "mlp", "hidden": [8]}},
             "objective": {"name": "elbo", "warmup_epochs": 2},
-            "training": {"epochs": epochs, "batch_size": 300, "learning_rate": 0.01, **training},
+            "training": {"epochs": epochs, "batch_size": 300, "learning_rate": 0.01, "steps_per_execution": 1, **training},
             "seed": 3,
         }
     )

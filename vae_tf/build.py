@@ -39,7 +39,12 @@ def build(
     vae, training = build_model(config, image_shape, levels, label_size), config.training
     rate = LinearAnneal(training.learning_rate, training.epochs * steps_per_epoch, training.anneal)
     averaged = {} if training.average is None else {"use_ema": True, "ema_momentum": training.average}
-    vae.compile(keras.optimizers.Adam(rate, **averaged), build_objective(config, steps_per_epoch), jit_compile=training.jit_compile)
+    vae.compile(
+        keras.optimizers.Adam(rate, **averaged),
+        build_objective(config, steps_per_epoch),
+        jit_compile=training.jit_compile,
+        steps_per_execution=training.steps_per_execution,
+    )
     return vae
 
 

@@ -1,20 +1,20 @@
 """The command line: parsing only. A command imports what it needs when it runs, so that mistakes are answered at once."""
 
 import os
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from vae_tf import config as configs
 from vae_tf.errors import ConfigError, InterruptedRun, PreemptedRun, VaeTfError
+from vae_tf.options import DATA_DIR, again
 from vae_tf.startup import start_tensorflow
+from vae_tf.train_command import train
+from vae_tf.tuning.command import tune
 
 __all__ = ["main"]
 
-_DATA_DIR = click.option("--data-dir", envvar="TFDS_DATA_DIR", help="Folder of prepared tensorflow_datasets sets.")
 _COLUMNS = 20  # of classes
 _COUNT = 64
 _RUN = click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
@@ -66,54 +66,6 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("preset")
-@click.option("--run", "folder", required=True, type=click.Path(path_type=Path), help="Run folder to create.")
-@click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE", help="Override a setting of the preset.")
-@click.option("--resume", is_flag=True, help="Continue from the last checkpoint.")
-@click.option(
-    "--checkpoint-steps", metavar="N", type=click.IntRange(min=1), help="A checkpoint after N steps too, not only after each epoch."
-)
-@click.option(
-    "--checkpoint-minutes", metavar="M", type=click.FloatRange(min=0, min_open=True), help="Or after M minutes.  [default: 10 minutes]"
-)
-@_DATA_DIR
-def train(
-    preset: str,
-    folder: Path,
-    assignments: tuple[str, ...],
-    resume: bool,
-    checkpoint_steps: int | None,
-    checkpoint_minutes: float | None,
-    data_dir: str | None,
-) -> None:
-    """Train PRESET, a name or a YAML file, in a run folder.
-
-    Ends with 75 when SIGTERM asked it to stop, and with 130 after Ctrl-C: a checkpoint was written, and --resume goes on.
-    """
-    config = (configs.read(preset) if preset.endswith((".yaml", ".yml")) else configs.preset(preset)).override(assignments)
-    start_tensorflow()
-    from vae_tf import patience, train
-    from vae_tf.history import History
-    from vae_tf.run import HISTORY
-
-    run = train.train(
-        config,
-        folder,
-        data_dir=data_dir,
-        resume=resume,
-        verbose=1 if sys.stdout.isatty() else 2,
-        checkpoint_steps=checkpoint_steps,
-        checkpoint_minutes=checkpoint_minutes,
-    )
-    rows = History(run.folder / HISTORY).rows
-    best = patience.best_epoch(run, rows)
-    epochs = (
-        f"{config.training.epochs}" if best is None else f"{len(rows)} of at most {config.training.epochs}, the weights are of epoch {best}"
-    )
-    click.echo(f"trained {run.folder}, epochs: {epochs}. Next: python -m vae_tf evaluate {run.folder}{_again(data_dir)}")
-
-
-@main.command()
 @_RUN
 @click.option(
     "--samples", default=1000, show_default=True, type=click.IntRange(min=1), help="Samples per image in the estimates of log p(x)."
@@ -127,7 +79,7 @@ def train(
     type=click.IntRange(min=0),
     help="Test images, and as many that the model makes, for the slow check by annealed importance sampling; 100 are a good number.",
 )
-@_DATA_DIR
+@DATA_DIR
 def evaluate(run: Path, samples: int, seed: int, annealed: int, data_dir: str | None) -> None:
     """Estimate the log-likelihood of RUN's test images and all else that can be known of it, with standard errors."""
     start_tensorflow()
@@ -137,7 +89,7 @@ def evaluate(run: Path, samples: int, seed: int, annealed: int, data_dir: str | 
     complete = runs.load(run)
     evaluation = evaluations.evaluate_run(complete, complete.images(data_dir), samples=samples, seed=seed, annealed_images=annealed)
     click.echo(evaluation.table())
-    click.echo(f"wrote {run / runs.EVALUATION}. Next: python -m vae_tf report {run}{_again(data_dir)}")
+    click.echo(f"wrote {run / runs.EVALUATION}. Next: python -m vae_tf report {run}{again(data_dir)}")
 
 
 @main.command()
@@ -173,7 +125,7 @@ def compare(run_folders: tuple[Path, ...], out: Path) -> None:
     metavar="SIZES",
     help="Also train small models of these numbers of latents, such as 2,5,10,20,50, in RUN/sweep, and lay them side by side.",
 )
-@_DATA_DIR
+@DATA_DIR
 def report(run: Path, sizes: tuple[int, ...], data_dir: str | None) -> None:
     """Write RUN/report.html: pictures that explain this model on its data."""
     start_tensorflow()
@@ -187,7 +139,7 @@ def report(run: Path, sizes: tuple[int, ...], data_dir: str | None) -> None:
     following = (
         f"python -m export {run} models --name NAME"
         if known
-        else f"python -m vae_tf evaluate {run}{_again(data_dir)}, and a report with its numbers"
+        else f"python -m vae_tf evaluate {run}{again(data_dir)}, and a report with its numbers"
     )
     click.echo(f"wrote {page}. Next: {following}")
 
@@ -228,6 +180,5 @@ def sample(run: Path, count: int | None, seed: int, label: str | None, out: Path
     click.echo(f"wrote {out}: {count} images, seed {seed}{given}.")
 
 
-def _again(data_dir: str | None) -> str:
-    """Return the option to repeat in the next command, if the environment does not give it."""
-    return "" if data_dir is None or os.environ.get("TFDS_DATA_DIR") else f" --data-dir {shlex.quote(data_dir)}"
+main.add_command(train)
+main.add_command(tune)

@@ -20,7 +20,10 @@ __all__ = [
     "Piece",
     "TrainingConfig",
     "as_piece",
+    "difference",
     "explain",
+    "find",
+    "flat",
     "preset",
     "preset_names",
     "read",
@@ -133,7 +136,9 @@ class TrainingConfig:
         anneal: share of the training, at its end, over which the learning rate falls linearly to zero.
         average: decay of an exponential moving average of the weights over the steps, such as 0.999, which takes their place when the
             training ends (Polyak and Juditsky, 1992); None keeps the weights of the last step.
-        jit_compile: compile the training step with XLA: faster for dense networks on a CPU, slower for convolutions.
+        jit_compile: compile the training step with XLA: faster for dense networks on a CPU, slower for convolutions. None: as the model,
+            the machine and the length of the training suggest.
+        steps_per_execution: optimizer steps in one call from Python. None: many where they are short.
         non_finite: what follows a loss or weight that is no finite number: `stop` ends the training, `rollback` goes back to the weights
             and the optimizer of the beginning of the epoch and on with its other batches, ten times at most.
         patience: after how many epochs without a smaller `val_loss` the training ends early; its weights are then those of the epoch with
@@ -145,7 +150,8 @@ class TrainingConfig:
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     anneal: Annotated[float, Field(ge=0, le=1)] = 0.5
     average: Annotated[float, BeforeValidator(_no_truth), Field(gt=0, lt=1)] | None = None
-    jit_compile: bool = False
+    jit_compile: bool | None = None
+    steps_per_execution: _Positive | None = None
     non_finite: Literal["stop", "rollback"] = "stop"
     patience: _Positive | None = None
 
@@ -240,15 +246,39 @@ def read(path: str | Path) -> Config:
         raise ConfigError(f"`{path}` is no text file.") from None
 
 
+def find(name: str) -> Config:
+    """Return the configuration in a YAML file, or else the named one.
+
+    Raises:
+        ConfigError: as `read` and `preset`.
+    """
+    return read(name) if name.endswith((".yaml", ".yml")) else preset(name)
+
+
 def write(config: Config, path: str | Path) -> None:
     """Write the complete configuration as YAML."""
     Path(path).write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
+
+
+def difference(stored: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+    """Return the first key in which two unequal trees of plain values differ, with both values."""
+    old, new = flat(stored), flat(given)
+    key = next(key for key in {**old, **new} if old.get(key) != new.get(key))
+    return f"{key} is {old.get(key)!r} there and {new.get(key)!r} here"
 
 
 def without_folders(source: str) -> str:
     """Return a data source as others may read it: of `folder:PATH` and `npz:PATH` only the last component of the path."""
     kind, _, place = source.partition(":")
     return f"{kind}:{PurePath(place).name}" if kind in ("folder", "npz") else source
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one, with the keys `section.key`."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return found
 
 
 def explain(error: ValidationError, owner: Any) -> str:

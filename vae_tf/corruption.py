@@ -8,40 +8,28 @@ Source: Vincent et al. (2008), section 2.3; in a variational autoencoder, Im et 
 
 import tensorflow as tf
 
+from vae_tf.noise import normal_rows, uniform_rows
+
 __all__ = ["corrupt"]
 
 
-def corrupt(x: tf.Tensor, kind: str, level: float, key: tf.Tensor) -> tf.Tensor:
-    """Return a corrupted copy of images, a function of the key.
+def corrupt(x: tf.Tensor, kind: str, level: float, key: tf.Tensor, first: int = 0) -> tf.Tensor:
+    """Return a corrupted copy of images, each a function of the key and of its row.
 
     Args:
         x: [B, H, W, C] float32 in [0, 1], of known shape.
         kind: "mask", "salt-and-pepper" or "normal".
         level: the share of pixels, each with all its channels; or the standard deviation of the noise, after which nothing is clipped.
         key: int [2], of the noise.
+        first: the row of the first image in its batch.
 
     Returns:
         [B, H, W, C] float32.
     """
-    return _KINDS[kind](x, level, key)
-
-
-def _mask(x: tf.Tensor, share: float, key: tf.Tensor) -> tf.Tensor:
-    return tf.where(_uniform(x, key) < share, tf.zeros_like(x), x)
-
-
-def _salt_and_pepper(x: tf.Tensor, share: float, key: tf.Tensor) -> tf.Tensor:
-    uniform = _uniform(x, key)
-    return tf.where(uniform < share / 2, tf.zeros_like(x), tf.where(uniform < share, tf.ones_like(x), x))
-
-
-def _normal(x: tf.Tensor, stddev: float, key: tf.Tensor) -> tf.Tensor:
-    return x + stddev * tf.random.stateless_normal(x.shape, key, alg="philox")
-
-
-def _uniform(x: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
-    """One number per pixel, [B, H, W, 1]."""
-    return tf.random.stateless_uniform([*x.shape[:-1], 1], key, alg="philox")
-
-
-_KINDS = {"mask": _mask, "salt-and-pepper": _salt_and_pepper, "normal": _normal}
+    rows, height, width, channels = x.shape
+    if kind == "normal":
+        return x + level * tf.reshape(normal_rows(key, rows, height * width * channels, first), x.shape)
+    uniform = tf.reshape(uniform_rows(key, rows, height * width, first), [rows, height, width, 1])
+    if kind == "mask":
+        return tf.where(uniform < level, tf.zeros_like(x), x)
+    return tf.where(uniform < level / 2, tf.zeros_like(x), tf.where(uniform < level, tf.ones_like(x), x))

@@ -1,26 +1,19 @@
-"""From a named source to batches: what training and evaluation see.
+"""From a named source to images in three splits.
 
-Sources: `digits`, `tfds:NAME`, `folder:PATH`, `npz:PATH`. Images are held in memory as grey levels and become float32
-[B, H, W, C] in [0, 1] batch by batch. Order, binarization and corruption are functions of (seed, epoch, step), so that a
-training that is resumed sees the very batches it would have seen.
+Sources: `digits`, `tfds:NAME`, `folder:PATH`, `npz:PATH`. Images are held in memory as grey levels.
 """
 
-from typing import Any
-
 import numpy as np
-import tensorflow as tf
 
 from vae_tf.config import DataConfig
-from vae_tf.corruption import corrupt as corrupted
 from vae_tf.errors import ConfigError, DataError
 from vae_tf.image_folder import read_folder
 from vae_tf.images import Images, Raw, Split
 from vae_tf.sources import read_digits, read_npz, read_tfds
 
-__all__ = ["Images", "Split", "as_float", "fixed_images", "load", "seen_levels", "steps_per_epoch", "test_images", "training_batches"]
+__all__ = ["Images", "Split", "load", "seen_levels"]
 
-_VALIDATION, _TEST, _FIXED = 1, 2, 3  # a stream of random numbers each
-_BITS = 2**16  # values of a random 16-bit integer: P(x = 1) is the grey value to within 2^-16
+_VALIDATION, _TEST = 1, 2  # a stream of random numbers each
 
 
 def load(config: DataConfig, seed: int, data_dir: str | None = None) -> Images:
@@ -62,118 +55,6 @@ def seen_levels(images: Images, config: DataConfig) -> int | None:
     return 2 if config.binarize == "dynamic" else images.levels
 
 
-def as_float(x: np.ndarray | tf.Tensor, levels: int | None) -> np.ndarray | tf.Tensor:
-    """Return grey levels as real values, u / (levels - 1), in [0, 1].
-
-    Args:
-        x: uint8 [..., H, W, C] in 0..levels - 1, or float32 in [0, 1] where `levels` is None; NumPy array or tensor.
-        levels: the number of grey levels, or None.
-
-    Returns:
-        float32, of the shape and kind of `x`.
-    """
-    u = tf.cast(x, tf.float32) if tf.is_tensor(x) else x.astype(np.float32)
-    return u if levels is None else u / np.float32(levels - 1)
-
-
-def steps_per_epoch(split: Split, batch_size: int) -> int:
-    """Return the number of whole batches in a split, N // batch_size; the remainder is another one in every epoch.
-
-    Raises:
-        ConfigError: there are fewer images than one batch takes.
-    """
-    if not 1 <= batch_size <= len(split):
-        raise ConfigError(f"`training.batch_size` must be in 1..{len(split)}, the number of training images; got {batch_size}.")
-    return len(split) // batch_size
-
-
-def training_batches(
-    split: Split,
-    levels: int | None,
-    *,
-    batch_size: int,
-    seed: int,
-    binarize: str,
-    labels: bool = False,
-    corrupt: str = "none",
-    corruption: float | None = None,
-    first_epoch: int = 0,
-    first_step: int = 0,
-) -> tf.data.Dataset:
-    """Return shuffled batches without end, a pure function of the seed: epoch e is the same wherever the pipeline started.
-
-    Args:
-        split: the training images.
-        levels: their number of grey levels, or None.
-        batch_size: B, at most the number of images.
-        seed: the seed of order, binarization and corruption.
-        binarize: "dynamic" draws every pixel from Bernoulli(grey value), anew in every epoch; "none" does not.
-        labels: whether batches hold the labels of `split` beside its images.
-        corrupt: "none", or the kind of corruption of a copy that stands before each image.
-        corruption: how much of it.
-        first_epoch: the epoch to begin with, `steps_per_epoch(split, batch_size)` batches each.
-        first_step: the batch of that epoch to begin with; those before it are not made.
-
-    Returns:
-        Batches x of float32 [B, H, W, C] in [0, 1], or (x, y) with labels; with corruption, the pair (corrupted, x) is in the place of x:
-        ((corrupted, x),) or ((corrupted, x), y).
-
-    Raises:
-        ConfigError: `batch_size` exceeds the number of images.
-    """
-    steps = steps_per_epoch(split, batch_size)
-    with tf.device("CPU"):
-        images, classes = tf.constant(split.x), tf.constant(split.y) if labels else None
-
-    def batch(rows: tf.Tensor, key: tf.Tensor) -> Any:
-        x = as_float(tf.gather(images, rows), levels)
-        x = _bernoulli(x, _random_16_bits(x.shape, key)) if binarize == "dynamic" else x
-        x = x if corruption is None else (corrupted(x, corrupt, corruption, tf.random.fold_in(key, 1)), x)
-        if labels:
-            return x, tf.gather(classes, rows)
-        return x if corruption is None else (x,)
-
-    def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
-        # Order and noise come from keys made of (seed, epoch, step), not from tf.data's own shuffle: that one cannot be resumed exactly.
-        epoch_key = tf.random.fold_in(tf.constant([seed, 0], tf.int64), epoch)
-        order = tf.random.experimental.stateless_shuffle(tf.range(len(split)), tf.random.fold_in(epoch_key, 0))
-        rows = tf.reshape(order[: steps * batch_size], [steps, batch_size])
-        first = tf.where(epoch == first_epoch, first_step, 0)
-        batches = tf.data.Dataset.from_tensor_slices((rows[first:], tf.range(first + 1, steps + 1)))
-        return batches.map(lambda rows, step: batch(rows, tf.random.fold_in(epoch_key, step)))
-
-    endless = tf.data.Dataset.counter(first_epoch).flat_map(epoch_batches)
-    return endless.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)).prefetch(tf.data.AUTOTUNE)
-
-
-def fixed_images(split: Split, levels: int | None, *, seed: int, binarize: str) -> np.ndarray:
-    """Return a split as the model sees it, for validation and test: one binarization, the same at every call.
-
-    Args:
-        split: N images.
-        levels: their number of grey levels, or None.
-        seed: the seed of the binarization.
-        binarize: "dynamic" draws every pixel from Bernoulli(grey value) once; "none" does not.
-
-    Returns:
-        float32 [N, H, W, C] in [0, 1].
-    """
-    x = as_float(split.x, levels)
-    if binarize == "none":
-        return x
-    return _bernoulli(x, np.random.default_rng([seed, _FIXED]).integers(_BITS, size=x.shape, dtype=np.uint16))
-
-
-def test_images(images: Images, binarize: str) -> np.ndarray:
-    """Return the test split as every model sees it, float32 [N, H, W, C]: one binarization, whatever the seed of the training.
-
-    Args:
-        images: of which `test` is read.
-        binarize: as in `fixed_images`.
-    """
-    return fixed_images(images.test, images.levels, seed=0, binarize=binarize)
-
-
 def _read(config: DataConfig, data_dir: str | None) -> Raw:
     kind, _, place = config.source.partition(":")
     if config.source == "digits":
@@ -192,15 +73,3 @@ def _hold_out(split: Split, share: float, rng: np.random.Generator) -> tuple[Spl
     count = max(1, round(share * len(split)))
     order = rng.permutation(len(split))
     return split.take(np.sort(order[count:])), split.take(np.sort(order[:count]))
-
-
-def _bernoulli(p, bits):
-    """One draw per pixel: r < 2^16 p for r uniform on 0..2^16 - 1, so that 0 and 1 stay what they are."""
-    threshold = p * np.float32(_BITS)
-    return tf.cast(tf.cast(bits, tf.float32) < threshold, tf.float32) if tf.is_tensor(p) else (bits < threshold).astype(np.float32)
-
-
-def _random_16_bits(shape: tf.TensorShape, key: tf.Tensor) -> tf.Tensor:
-    count = shape.num_elements()
-    words = tf.random.stateless_uniform([-(-count // 2)], key, minval=None, maxval=None, dtype=tf.uint32, alg="philox")
-    return tf.reshape(tf.reshape(tf.bitcast(words, tf.uint16), [-1])[:count], shape)

@@ -13,9 +13,8 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from vae_tf import answers
-from vae_tf.errors import ConfigError, RunError
-from vae_tf.latents import active_units, kl_of_latents, layer_names, layer_sizes
+from vae_tf.errors import ConfigError, DivergedRun
+from vae_tf.latents import active_units, kl_of_latents, layer_names, layer_sizes, moments_and_terms
 from vae_tf.objective.base import check_at_least, check_choice
 
 __all__ = ["CollapseGuard", "FiniteGuard"]
@@ -30,8 +29,6 @@ _OR_ROLLBACK = (
 _EVERY = 10  # batches
 _REMEMBERED = ("rollbacks", "_before", "_batch", "_checked", "_counted")
 _PIECES = ("encoder", "posterior", "prior", "decoder", "likelihood")
-_DRAWS = 10  # per image
-_STREAM = 2  # of noise; 0 and 1 are those of training and validation
 _MOST = 0.9  # share of the dimensions of a layer
 _TOLD = 8
 
@@ -40,11 +37,11 @@ _TOLD = 8
 class FiniteGuard(keras.callbacks.Callback):
     """Notices a loss, a part of it, or a weight that is no finite number, and stops or rolls back.
 
-    Losses are looked at after each batch (after each `steps_per_execution` of them): Keras's metrics of an epoch are running means, so the
-    first that is not finite is that of the batch at fault, or of the batch before it, if its gradient spoilt the weights. A network may
-    hide that, since a rectifier makes 0 of NaN: the weights themselves are looked at after every ten batches, and when an epoch ends. In a
-    run, batch b of epoch e is the same whenever the seed is, `next(iter(data.training_batches(..., first_epoch=e - 1).skip(b - 1)))`, and
-    its noise follows from the optimizer step.
+    Losses are looked at in each step, and acted on after each call from Python (`steps_per_execution` of them): the step that is told is
+    that of the batch at fault, or of the batch after it, if a gradient spoilt the weights. A network may hide that, since a rectifier
+    makes 0 of NaN: the weights themselves are looked at after every ten batches, and when an epoch ends. In a run, batch b of epoch e is
+    the same whenever the seed is, `next(iter(pipeline.training_batches(..., first_epoch=e - 1, first_step=b - 1)))`, and its noise
+    follows from the optimizer step.
 
     A rollback restores weights, optimizer slots and running metrics of the beginning of the epoch, and the epoch goes on with its other
     batches; the optimizer step is not set back, so noise and schedules are others too. Each is a warning, and a metric `rollbacks` counts
@@ -89,6 +86,7 @@ class FiniteGuard(keras.callbacks.Callback):
         """Remember the weights, if they may be needed."""
         self._epoch, self._before = epoch + 1, self.rollbacks
         self._batch = self._checked = self._counted = 0
+        self.model.fault.clear()
         if self.on_failure == "rollback":
             optimizer = self.model.optimizer
             optimizer.build(self.model.trainable_variables)
@@ -99,14 +97,17 @@ class FiniteGuard(keras.callbacks.Callback):
         """Look at the losses, and now and then at the weights.
 
         Raises:
-            RunError: one is not finite, and there is no rolling back.
+            DivergedRun: one is not finite, and there is no rolling back.
         """
-        first, self._batch = self._batch + 1, batch + 1
+        self._batch = batch + 1
         self._counted += 1
         if wrong := _not_finite(logs or {}):
             both = {"kl", "reconstruction"} <= wrong.keys()
             why = " (both: images that are not finite, or weights, by a gradient of the batch before)" if both else ""
-            self._fail(f"{_told(wrong)}{why} in {self._where(first)}")
+            now = int(self.model.optimizer.iterations.numpy())
+            step = self.model.fault.step or now
+            at = self._batch - (now - step)
+            self._fail(f"{_told(wrong)}{why} in epoch {self._epoch}, batch {at}", step)
         elif self._batch - self._checked >= _EVERY:
             self._check_weights()
 
@@ -119,7 +120,7 @@ class FiniteGuard(keras.callbacks.Callback):
         """Look at the weights, where there was no validation, and at the metrics of validation; count the rollbacks of the epoch.
 
         Raises:
-            RunError: one is not finite, and there is no rolling back.
+            DivergedRun: one is not finite, and there is no rolling back.
         """
         self._check_weights()
         logs = {} if logs is None else logs
@@ -149,15 +150,16 @@ class FiniteGuard(keras.callbacks.Callback):
         batches = f"batch {self._batch}" if first == self._batch else f"batches {first} to {self._batch}"
         return f"epoch {self._epoch}, {batches}"
 
-    def _fail(self, what: str) -> None:
-        failure = f"{what} (optimizer step {self.model.optimizer.iterations.numpy()})"
+    def _fail(self, what: str, step: int = 0) -> None:
+        failure = f"{what} (optimizer step {step or self.model.optimizer.iterations.numpy()})"
         remedy = _REMEDY + (_OR_SCALE if hasattr(self.model.likelihood, "min_scale") else "")
         if self.on_failure == "stop":
-            raise RunError(f"{failure}: the training diverged. {remedy}{_OR_ROLLBACK}.")
+            raise DivergedRun(f"{failure}: the training diverged. {remedy}{_OR_ROLLBACK}.")
         if self.rollbacks == self.most:
-            raise RunError(f"{failure}, after {self.most} rollbacks: the training diverged. {remedy}.")
+            raise DivergedRun(f"{failure}, after {self.most} rollbacks: the training diverged. {remedy}.")
         for variable, value in self._good:
             variable.assign(value)
+        self.model.fault.clear()
         self.rollbacks, self._counted = self.rollbacks + 1, 0
         _log.warning(
             "%s: back to the weights of the beginning of the epoch, and on with other batches; rollback %d of %d at most",
@@ -207,7 +209,7 @@ class CollapseGuard(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Trace what is measured: as a graph, half of the work of flows and layers is not done."""
-        self._measure = tf.function(self._measured).get_concrete_function()
+        self._measure = tf.function(lambda: moments_and_terms(self.model, self.x, self.label)).get_concrete_function()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Measure, and say what has changed."""
@@ -251,14 +253,6 @@ class CollapseGuard(keras.callbacks.Callback):
                 "at the end the latents of %s are still collapsed: most of their dimensions carry nothing",
                 " and ".join(sorted(self.collapsed)),
             )
-
-    def _measured(self) -> tuple[tf.Tensor, ...]:
-        """Return mean and standard deviation of q(z | x), [N, D], and log q - log p averaged over draws, one [N, d] per layer."""
-        vae, label = self.model, None if self.label is None else tf.constant(self.label)
-        q = vae.encode(tf.constant(self.x), label)
-        z, _ = q.experimental_sample_and_log_prob(_DRAWS, seed=tf.constant([vae.seed, _STREAM]))
-        terms = answers.kl_terms(vae.posterior.terms(q, z), vae.prior.terms(z, vae.generator.beside(z, label)))
-        return q.mean(), q.stddev(), *(tf.reduce_mean(term, 0) for term in terms)
 
 
 def _not_finite(values: Mapping[str, float]) -> dict[str, float]:

@@ -9,6 +9,7 @@ from typing import Self, final
 import tf_keras as keras
 
 from vae_tf.checkpoints import Keeper
+from vae_tf.cluster import Cluster
 from vae_tf.errors import InterruptedRun, PreemptedRun
 
 __all__ = ["Interruption", "Signals"]
@@ -55,7 +56,8 @@ class Signals:
         Raises:
             InterruptedRun: always; of its kind PreemptedRun where it was SIGTERM.
         """
-        error, who = (InterruptedRun, "by the user") if self._received == signal.SIGINT else (PreemptedRun, "by SIGTERM")
+        error: type[InterruptedRun] = InterruptedRun if self._received == signal.SIGINT else PreemptedRun
+        who = "as another worker was" if self._received is None else "by the user" if error is InterruptedRun else "by SIGTERM"
         raise error(f"stopped {who} {where}; all until there is kept: go on with the same command and --resume.")
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
@@ -70,14 +72,17 @@ class Signals:
 class Interruption(keras.callbacks.Callback):
     """Answers signals after a step with a checkpoint, then an error. Put it last, so that others have seen the step or the epoch.
 
+    Where several processes train, one that was asked to stop stops all.
+
     Args:
         signals: entered.
         keeper: writes the checkpoint.
+        cluster: who trains.
     """
 
-    def __init__(self, signals: Signals, keeper: Keeper):
+    def __init__(self, signals: Signals, keeper: Keeper, cluster: Cluster):
         super().__init__()
-        self._signals, self._keeper = signals, keeper
+        self._signals, self._keeper, self._cluster = signals, keeper, cluster
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Answer; after the last batch of an epoch only when it has ended, with its validation.
@@ -85,7 +90,7 @@ class Interruption(keras.callbacks.Callback):
         Raises:
             InterruptedRun: there was a signal.
         """
-        if self._signals and batch + 1 < self.params["steps"]:
+        if batch + 1 < self.params["steps"] and self._cluster.any(bool(self._signals)):
             self._keeper.save()
             epochs, step = self._keeper.now
             self._signals.answer(f"after step {step} of epoch {epochs + 1}")
@@ -96,5 +101,5 @@ class Interruption(keras.callbacks.Callback):
         Raises:
             InterruptedRun: there was a signal.
         """
-        if self._signals:
+        if self._cluster.any(bool(self._signals)):
             self._signals.answer(f"after epoch {epoch + 1}")

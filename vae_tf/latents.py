@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from vae_tf import answers
 from vae_tf.generator import Generator, noise
 from vae_tf.model import VAE
 
@@ -17,6 +18,7 @@ __all__ = [
     "kl_per_dimension",
     "layer_names",
     "layer_sizes",
+    "moments_and_terms",
     "posterior_moments",
     "prior_draws",
     "prior_moments",
@@ -27,6 +29,8 @@ _ENCODED = 200  # images encoded at once: a posterior may average over a hundred
 _PRIOR_DRAWS, _LABEL_DRAWS = 10_000, 1000  # in all, and for each label
 _LABELS = 10  # drawn for at once
 _ACTIVE_VARIANCE = 0.01
+_DRAWS = 10  # of each image
+_STREAM = 2  # of noise; 0 and 1 are those of training and validation
 
 
 class LatentKL(NamedTuple):
@@ -48,6 +52,24 @@ def posterior_moments(vae: VAE, x: np.ndarray, label: np.ndarray | None = None) 
     posteriors = (vae.encode(*batch) for _, *batch in batches(x, label, min(_ENCODED, len(x))))
     mean, stddev = zip(*((q.mean().numpy(), q.stddev().numpy()) for q in posteriors))
     return np.concatenate(mean)[: len(x)].astype(np.float64), np.concatenate(stddev)[: len(x)].astype(np.float64)
+
+
+def moments_and_terms(vae: VAE, x: np.ndarray, label: np.ndarray | None = None) -> tuple[tf.Tensor, ...]:
+    """Return what `kl_of_latents` asks: mean and standard deviation of q(z | x), and log q - log p averaged over ten fixed draws.
+
+    Args:
+        vae: a model.
+        x: images [N, H, W, C], few enough to be encoded at once.
+        label: [N] or [N, K], if the model has a condition.
+
+    Returns:
+        [N, D] twice, and one [N, d] per layer.
+    """
+    given = None if label is None else tf.constant(label)
+    q = vae.encode(tf.constant(x), given)
+    z, _ = q.experimental_sample_and_log_prob(_DRAWS, seed=tf.constant([vae.seed, _STREAM]))
+    terms = answers.kl_terms(vae.posterior.terms(q, z), vae.prior.terms(z, vae.generator.beside(z, given)))
+    return q.mean(), q.stddev(), *(tf.reduce_mean(term, 0) for term in terms)
 
 
 def standard_prior(generator: Generator) -> bool:

@@ -11,9 +11,12 @@ import tf_keras as keras
 from vae_tf import answers, inputs
 from vae_tf.condition import Condition
 from vae_tf.errors import ConfigError
+from vae_tf.fitting import Fitted
 from vae_tf.generator import Generator, noise
+from vae_tf.inputs import Batch
 from vae_tf.likelihood import Likelihood
-from vae_tf.objective import Draw, Elbo, Objective
+from vae_tf.noise import normal_rows
+from vae_tf.objective import Draw
 from vae_tf.posterior import Posterior
 from vae_tf.prior import Prior
 
@@ -23,7 +26,7 @@ tfd = tfp.distributions
 
 
 @final
-class VAE(keras.Model):
+class VAE(Fitted):
     """A variational autoencoder, composed.
 
     1. z ~ p(z)             `prior`        generation starts here
@@ -63,7 +66,7 @@ class VAE(keras.Model):
         condition: Condition | None = None,
         seed: int = 0,
     ):
-        super().__init__(name="vae")
+        super().__init__()
         if posterior.latent_dim != prior.latent_dim:
             raise ConfigError(f"`prior` must have the posterior's {posterior.latent_dim} latent dimensions, got {prior.latent_dim}.")
         if not 0 <= seed < 2**31:
@@ -74,7 +77,6 @@ class VAE(keras.Model):
         if condition is not None:
             self.label_map = keras.layers.Dense(prod(likelihood.image_shape[:2]), use_bias=False, dtype="float32", name="label_map")
         self.seed = seed
-        self.trackers = {name: keras.metrics.Mean(name) for name in ("loss", "elbo", "kl", "reconstruction")}
         self._create_weights()
 
     def encode(self, x: tf.Tensor, label: tf.Tensor | None = None) -> tfd.Distribution:
@@ -109,8 +111,19 @@ class VAE(keras.Model):
             label: [B] or [B, K], if the model has a condition.
             given: what the encoder sees in place of x, such as a corrupted copy, [B, H, W, C].
         """
+        return self._draw(Batch(x, given, label, None), self._noise(samples, tf.shape(x)[0], seed), seed, training)
+
+    def _noise(self, samples: int, rows: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Return eps [S, B, noise_dim] of the posterior, for the rows of a batch, or of this replica's share of it."""
+        replica = tf.distribute.get_replica_context()
+        first = rows * replica.replica_id_in_sync_group if replica and self._replicas > 1 else 0
+        eps = normal_rows(seed, rows, samples * self.posterior.noise_dim, first)
+        return tf.transpose(tf.reshape(eps, [rows, samples, self.posterior.noise_dim]), [1, 0, 2])
+
+    def _draw(self, batch: Batch, eps: tf.Tensor, seed: tf.Tensor, training: bool) -> Draw:
+        x, given, label, _ = batch
         q = self.posterior(self._features(x if given is None else given, label, training))
-        z, log_q = q.experimental_sample_and_log_prob(samples, seed=seed)
+        z, log_q = self.posterior.draw(q, eps)
         condition = self.generator.beside(z, label)
         with tf.GradientTape(watch_accessed_variables=False, persistent=True) as tape:
             tape.watch(z)
@@ -155,70 +168,6 @@ class VAE(keras.Model):
         eps = noise(count, self.generator.noise_dim, seed)
         return self.generator(tf.constant(eps), inputs.labels(label, count, self.condition)).mean().numpy()
 
-    def compile(self, optimizer: Any = "adam", objective: Objective | None = None, **kwargs: Any) -> None:
-        """Configure training.
-
-        Args:
-            optimizer: a Keras optimizer or its name.
-            objective: the bound to maximise; `Elbo()` when None.
-            **kwargs: Keras's `jit_compile`, `run_eagerly`, `steps_per_execution`.
-
-        Raises:
-            ConfigError: `objective` is none, or asks for what the posterior or the prior can not tell; or a loss or metrics of Keras were
-                given.
-        """
-        if objective is not None and not callable(objective):
-            raise ConfigError(f"`objective` must be an objective such as `Elbo(weight=4.0)`, got {objective!r}.")
-        for name in ("loss", "metrics", "weighted_metrics", "loss_weights"):
-            if kwargs.get(name) is not None:
-                raise ConfigError(f"`{name}` is not for a VAE: the loss is minus the bound of `objective`, got {name}={kwargs[name]!r}.")
-        self.objective = Elbo() if objective is None else objective
-        for piece in (self.posterior, self.prior):
-            for need in sorted(self.objective.needs & piece.lacks.keys()):
-                raise ConfigError(f"`objective` asks for {answers.NEEDS[need]}, and {type(piece).__name__} has none: {piece.lacks[need]}.")
-        super().compile(optimizer=optimizer, weighted_metrics=[], **kwargs)
-
-    def fit(self, x: Any = None, y: Any = None, *args: Any, validation_data: Any = None, **kwargs: Any) -> keras.callbacks.History:
-        """Train as `keras.Model.fit` does; images are checked against the likelihood's support first.
-
-        Args:
-            x: images [N, H, W, C] float32 in [0, 1], or a dataset of batches of them, alone or as (x, y) or (x, y, sample_weight). In place
-                of images, a pair (seen, x) trains a denoising model: the encoder gets `seen`, and x is what is to be explained.
-            y: labels, for a model with a condition; ignored by others, so that labelled data can be given as it is.
-            *args: Keras's.
-            validation_data: as `x`.
-            **kwargs: Keras's.
-
-        Raises:
-            DataError: an array, or the first batch of a dataset, of a wrong shape or with values that the likelihood gives no probability.
-            ConfigError: `sample_weight` came without `y`: Keras would drop it without a word.
-        """
-        if kwargs.get("sample_weight") is not None and y is None:
-            raise ConfigError("`sample_weight` needs a `y` beside it, got none; Keras passes weights on only with targets, so pass y=x.")
-        inputs.check(x, self.likelihood, self.condition, beside=y)
-        inputs.check(validation_data, self.likelihood, self.condition)
-        if isinstance(validation_data, np.ndarray | tf.Tensor):
-            validation_data = (validation_data,)
-        return super().fit(x, y, *args, validation_data=validation_data, **kwargs)
-
-    def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Report the metrics on held-out data as `keras.Model.evaluate` does.
-
-        Raises:
-            DataError: as in `fit`.
-        """
-        if "_use_cached_eval_dataset" not in kwargs:  # `fit` calls this every epoch, on data that it has checked
-            inputs.check(x, self.likelihood, self.condition, beside=y)
-        return super().evaluate(x, y, *args, **kwargs)
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        """Refuse: a saved model would hold code. `save_weights` keeps the weights, a run folder keeps all, `export` the generator.
-
-        Raises:
-            ConfigError: always.
-        """
-        raise ConfigError("`save` would write code into a file; use `save_weights` (and `save_weights_only=True` in ModelCheckpoint).")
-
     def _create_weights(self) -> None:
         """Ask every piece for all that training and generation ask, once."""
         x = tf.zeros([1, *self.likelihood.image_shape])
@@ -234,41 +183,49 @@ class VAE(keras.Model):
             x = tf.concat([tf.cast(x, tf.float32), tf.reshape(self.label_map(condition), [-1, height, width, 1])], -1)
         return self.encoder(x, training=training)
 
-    @property
-    def metrics(self) -> list[keras.metrics.Metric]:
-        """What Keras resets at the start of each epoch and evaluation."""
-        return list(self.trackers.values())
-
     def get_config(self) -> dict[str, Any]:
         """Return the seed. The pieces are not in it: a run folder rebuilds them from its configuration, never from code in a file."""
         return {"seed": self.seed}
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Take one step up the objective's bound and return the running metrics."""
-        x, given, label, weight = inputs.unpack(data, self.condition)
-        step = self.optimizer.iterations
+        batch = inputs.unpack(data, self.condition)
+        seed = self._seed(stream=0, index=self.optimizer.iterations)
+        # Random numbers are slow under XLA: noise is drawn before.
+        eps = self._noise(self.objective.samples, tf.shape(batch.x)[0], seed)
+        if self._replicas == 1:
+            return self._fast(self._ascend)(batch, eps, seed)
+        return self._ascend(batch, eps, seed)  # XLA can not talk to other replicas
+
+    def _ascend(self, batch: Batch, eps: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        gradients, values = (self._gradients if self._replicas == 1 else self._fast(self._gradients))(batch, eps, seed)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables))
+        self.fault.look(self.optimizer.iterations, values.values())
+        return self._record(values, batch.weight)
+
+    def _gradients(self, batch: Batch, eps: tf.Tensor, seed: tf.Tensor) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+        """Return the gradients of the loss, and the metrics of each example."""
         with tf.GradientTape() as tape:
-            draw = self.draw(x, self.objective.samples, self._seed(stream=0, index=step), True, label, given)
-            loss_per_example = -self.objective(draw, step)
-            weighted = loss_per_example if weight is None else weight * loss_per_example
-            loss = tf.reduce_mean(weighted) + sum(self.losses)
-        self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
-        return self._record(draw, loss_per_example, weight)
+            draw = self._draw(batch, eps, seed, training=True)
+            loss_per_example = -self.objective(draw, self.optimizer.iterations)
+            weighted = loss_per_example if batch.weight is None else batch.weight * loss_per_example
+            loss = (tf.reduce_mean(weighted) + sum(self.losses)) / self._replicas  # over which gradients are summed
+        return tape.gradient(loss, self.trainable_variables), _values(draw, loss_per_example)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Return the running metrics on held-out data; the noise is another than in training, and the same in every evaluation."""
-        x, given, label, weight = inputs.unpack(data, self.condition)
+        batch = inputs.unpack(data, self.condition)
         # The examples seen so far number the batches of this evaluation.
-        draw = self.draw(x, self.objective.samples, self._seed(stream=1, index=self.trackers["loss"].count), label=label, given=given)
-        return self._record(draw, -self.objective(draw, self.optimizer.iterations), weight)
+        seed = self._seed(stream=1, index=self._replicas * self.trackers["loss"].count)
+        draw = self._draw(batch, self._noise(self.objective.samples, tf.shape(batch.x)[0], seed), seed, training=False)
+        return self._record(_values(draw, -self.objective(draw, self.optimizer.iterations)), batch.weight)
 
     def _seed(self, stream: int, index: tf.Tensor) -> tf.Tensor:
         return tf.random.experimental.stateless_fold_in(tf.constant([self.seed, stream]), tf.cast(index, tf.int32))
 
-    def _record(self, draw: Draw, loss_per_example: tf.Tensor, weight: tf.Tensor | None) -> dict[str, tf.Tensor]:
-        reconstruction = tf.reduce_mean(draw.log_likelihood, 0)
-        kl = tf.reduce_mean(draw.log_q - draw.log_prior, 0)
-        values = {"loss": loss_per_example, "elbo": reconstruction - kl, "kl": kl, "reconstruction": reconstruction}
-        for name, tracker in self.trackers.items():
-            tracker.update_state(values[name], sample_weight=weight)
-        return {name: tracker.result() for name, tracker in self.trackers.items()}
+
+def _values(draw: Draw, loss_per_example: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Return the metrics of each example, [B]."""
+    reconstruction = tf.reduce_mean(draw.log_likelihood, 0)
+    kl = tf.reduce_mean(draw.log_q - draw.log_prior, 0)
+    return {"loss": loss_per_example, "elbo": reconstruction - kl, "kl": kl, "reconstruction": reconstruction}

@@ -54,6 +54,11 @@ class Pushforward(tfd.Distribution):
         rows = tf.broadcast_dynamic_shape(tf.shape(z)[:-1], self.batch_shape_tensor())
         return normal_terms(*self.pull(tf.broadcast_to(z, tf.concat([rows, [self.latent_dim]], 0))))
 
+    def draw(self, eps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return z [..., D] and log p(z) [...] for noise [..., *batch_shape, D], in one pass of the map."""
+        z, log_scale = self.push(eps)
+        return z, tf.reduce_sum(normal_terms(eps, log_scale), -1)
+
     def _event_shape(self) -> tf.TensorShape:
         return tf.TensorShape([self.latent_dim])
 
@@ -74,9 +79,7 @@ class Pushforward(tfd.Distribution):
         return self.push(self._noise([n], seed))[0]
 
     def _sample_and_log_prob(self, sample_shape: Any, seed: Any, **kwargs: Any) -> tuple[tf.Tensor, tf.Tensor]:
-        eps = self._noise(sample_shape, seed)
-        z, log_scale = self.push(eps)
-        return z, tf.reduce_sum(normal_terms(eps, log_scale), -1)
+        return self.draw(self._noise(sample_shape, seed))
 
     def _log_prob(self, z: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(self.log_prob_terms(z), -1)

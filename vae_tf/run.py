@@ -4,7 +4,8 @@ config.yaml           the complete configuration
 data.json             what the data were: image shape, grey levels, split sizes, fingerprint
 history.csv           one row per epoch
 checkpoints/          the last two, within epochs too: weights, optimizer, position, what callbacks remember
-tensorboard/          the same curves for TensorBoard
+tensorboard/          curves, pictures and latents for TensorBoard
+mlflow.json           which MLflow run it is, if it is one
 model.weights.h5      the trained weights; present when the run is complete
 evaluation.json, .npz  what `evaluate` found: in all, and for each test image
 report.html           written by `report`
@@ -22,7 +23,7 @@ import numpy as np
 from pydantic import Field, PositiveInt, TypeAdapter, ValidationError
 
 from vae_tf import config as configs
-from vae_tf import data
+from vae_tf import data, pipeline
 from vae_tf.build import build
 from vae_tf.config import Config
 from vae_tf.data import Images
@@ -166,7 +167,7 @@ class Run:
             Images, and their labels, [N] or [N, K]; None where the model has no condition.
         """
         images = self.images(data_dir)
-        x = data.test_images(images, self.config.data.binarize)
+        x = pipeline.test_images(images, self.config.data.binarize)
         return x, None if self.vae.condition is None else images.test.y
 
     def labels(self, count: int, label: str | None = None) -> np.ndarray | None:

@@ -3,26 +3,43 @@
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
 __all__ = ["start_tensorflow"]
 
 
-def start_tensorflow() -> None:
-    """Import TensorFlow with its start-up notices held back; they are shown if the start fails.
+def start_tensorflow(devices: int | None = None) -> Any:
+    """Import TensorFlow with its start-up notices held back, and return the `Cluster` that this process is part of.
 
     The notices are written by C++ to file descriptor 2, whatever the logging settings, and would bury the answer that a user waits for.
+    They are shown if the start fails, and where several processes find each other, which can go wrong in many ways.
+
+    Args:
+        devices: as in `cluster.connect`.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with _shown_on_failure() if "TF_CONFIG" not in os.environ else nullcontext():
+        import tensorflow as tf
+        from absl import logging
+
+        from vae_tf.cluster import connect
+
+        cluster = connect(devices)
+        tf.zeros(1)  # looks for devices
+        logging.set_verbosity(logging.ERROR)
+    return cluster
+
+
+@contextmanager
+def _shown_on_failure() -> Iterator[None]:
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as notices:
         os.dup2(notices.fileno(), 2)
         try:
-            import tensorflow as tf
-            from absl import logging
-
-            tf.zeros(1)  # looks for devices
-            logging.set_verbosity(logging.ERROR)
+            yield
         except Exception:
             notices.seek(0)
             os.write(kept, notices.read())

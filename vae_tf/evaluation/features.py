@@ -17,11 +17,11 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from vae_tf.data import fixed_images, test_images
 from vae_tf.evaluation.estimate import Estimate
 from vae_tf.evaluation.two_samples import LEAST
 from vae_tf.files import replacing
 from vae_tf.images import Images, Split
+from vae_tf.pipeline import fixed_images, test_images
 from vae_tf.progress import progress
 
 __all__ = ["Classifier", "cache_folder", "classifier"]

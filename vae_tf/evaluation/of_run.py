@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from vae_tf import data
-from vae_tf.data import Images
+from vae_tf import data, pipeline
+from vae_tf.data import Images, Split
 from vae_tf.errors import RunError
 from vae_tf.evaluation.features import classifier
 from vae_tf.evaluation.latent_accuracy import latent_accuracy
@@ -16,7 +16,6 @@ from vae_tf.run import EVALUATION, PER_IMAGE, Run
 
 __all__ = ["evaluate_run"]
 
-# Training images are binarized with seed + 1 below: 0 is the seed of the test images, and equal noise would make equal images equal twice.
 _MOST_SAMPLES = 10_000  # drawn for the measures of quality; at most as many as there are test images
 
 
@@ -47,7 +46,7 @@ def evaluate_run(
         ConfigError: a number is out of range.
         DataError: the images lie outside the likelihood's support.
     """
-    x = data.test_images(images, run.config.data.binarize)
+    x = pipeline.test_images(images, run.config.data.binarize)
     label = None if run.vae.condition is None else images.test.y
     found, each = evaluate_each(
         run.vae, x, label, samples=samples, seed=seed, prior_images=prior_images, annealed_images=annealed_images, verbose=verbose
@@ -70,7 +69,7 @@ def _with_quality(
     levels, count = data.seen_levels(images, run.config.data), min(len(x), _MOST_SAMPLES)
     drawn = draw_samples(run.vae, count, label, levels=levels, seed=seed, verbose=verbose)
     rows = np.random.default_rng([seed, 8]).permutation(len(images.train))[:count]
-    training = data.fixed_images(images.train.take(np.sort(rows)), images.levels, seed=seed + 1, binarize=run.config.data.binarize)
+    training = _training_images(images.train.take(np.sort(rows)), images, run, seed)
     real = described.features(x[np.sort(np.random.default_rng([seed, 9]).permutation(len(x))[:count])])
     topics = {
         "samples against test images": vars(sample_quality(real, described.features(drawn), seed=seed)),
@@ -81,11 +80,16 @@ def _with_quality(
 
 
 def _with_latent_accuracy(found: Evaluation, run: Run, images: Images, x: np.ndarray, seed: int) -> Evaluation:
-    training = data.fixed_images(images.train, images.levels, seed=seed + 1, binarize=run.config.data.binarize)
+    training = _training_images(images.train, images, run, seed)
     told = latent_accuracy(run.vae, training, images.train.y, x, images.test.y, seed=seed)
     if isinstance(told, str):
         return replace(found, notes=(*found.notes, f"the accuracy of latents as features was not measured: {told}"))
     return replace(found, further=found.further | {"classes found by latents": vars(told)})
+
+
+def _training_images(split: Split, images: Images, run: Run, seed: int) -> np.ndarray:
+    # 0 is the seed of the test images: equal noise would make equal images equal twice.
+    return pipeline.fixed_images(split, images.levels, seed=seed + 1, binarize=run.config.data.binarize)
 
 
 def _with_kept(found: Evaluation, run: Run) -> Evaluation:

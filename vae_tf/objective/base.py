@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
-from typing import final
+from typing import ClassVar, final
 
 import tensorflow as tf
 
@@ -67,9 +67,11 @@ class Objective:
 
     Attributes:
         samples: S, the number of posterior samples per image.
+        over_batch: whether the bound of an image depends on the other images of its batch.
     """
 
     samples: int
+    over_batch: ClassVar[bool] = False
 
     @property
     def settled_at(self) -> int:

@@ -1,7 +1,7 @@
 """A KL that is led along a rising capacity."""
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import tensorflow as tf
 
@@ -31,6 +31,7 @@ class ControlledCapacity(Objective):
     Source: Burgess et al. (2018), equation 8.
     """
 
+    over_batch: ClassVar[bool] = True
     gamma: float = 100.0
     capacity: float = 25.0
     capacity_steps: int = 0

@@ -1,7 +1,7 @@
 """The covariance of the aggregated posterior is led to the identity."""
 
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 import tensorflow as tf
 
@@ -30,6 +30,7 @@ class DipVae(Objective):
     Source: Kumar, Sattigeri and Balakrishnan (2018), equations 5 to 7.
     """
 
+    over_batch: ClassVar[bool] = True
     kind: Literal["i", "ii"] = "ii"
     off_diagonal: float = 10.0
     diagonal: float = 10.0

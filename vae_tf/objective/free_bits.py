@@ -1,7 +1,7 @@
 """A KL that costs nothing up to a number of nats."""
 
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 import tensorflow as tf
 
@@ -32,6 +32,7 @@ class FreeBits(Objective):
     Source: Kingma et al. (2016), equation 15.
     """
 
+    over_batch: ClassVar[bool] = True
     free_nats: float = 0.5
     per: Literal["dimension", "layer", "whole"] = "dimension"
     warmup_steps: int = 0

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from math import inf
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 import tensorflow as tf
 
@@ -35,6 +35,7 @@ class InfoVae(Objective):
     section 4.
     """
 
+    over_batch: ClassVar[bool] = True
     alpha: float = 0.0
     weight: float = 1000.0
     kernel: Literal["imq", "rbf"] = "imq"

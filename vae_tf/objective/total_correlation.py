@@ -1,7 +1,7 @@
 """The KL in three parts, each with its weight."""
 
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 import tensorflow as tf
 
@@ -37,6 +37,7 @@ class TotalCorrelation(Objective):
     that is weighted differently.
     """
 
+    over_batch: ClassVar[bool] = True
     train_images: int
     alpha: float = 1.0
     beta: float = 6.0

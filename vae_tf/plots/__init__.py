@@ -4,7 +4,7 @@ from vae_tf.plots.curves import evidence_curves, learning_curves, settling, sigm
 from vae_tf.plots.distributions import histograms, kl_bars, spreads
 from vae_tf.plots.grids import image_grid, named_rows, pair_grid, png, save_png, sheet, spaced_grid
 from vae_tf.plots.plane import Frame, frame, latent_map, manifold, posteriors
-from vae_tf.plots.style import MAX_CLASSES, svg
+from vae_tf.plots.style import MAX_CLASSES, pixels, svg
 
 __all__ = [
     "MAX_CLASSES",
@@ -19,6 +19,7 @@ __all__ = [
     "manifold",
     "named_rows",
     "pair_grid",
+    "pixels",
     "png",
     "posteriors",
     "save_png",

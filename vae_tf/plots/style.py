@@ -5,10 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-__all__ = ["BLUE", "COLOURS", "GREY", "INK", "MARKERS", "MAX_CLASSES", "ORANGE", "PURPLE", "darker", "plain", "styled", "svg"]
+__all__ = ["BLUE", "COLOURS", "GREY", "INK", "MARKERS", "MAX_CLASSES", "ORANGE", "PURPLE", "darker", "pixels", "plain", "styled", "svg"]
 
 #: Ten colours that people with any kind of colour vision can tell apart (Petroff, 2021, arXiv:2107.02270), and a marker for each.
 COLOURS = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
@@ -47,6 +49,14 @@ def plain(name: str) -> str:
 def styled(draw: Callable) -> Callable:
     """Let a function draw in the style of the report, whatever matplotlib's settings are, and leave them alone."""
     return matplotlib.rc_context(_STYLE)(draw)
+
+
+@styled
+def pixels(figure: Figure) -> np.ndarray:
+    """Return a figure as an image on white, uint8 [height, width, 4], RGBA."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())
 
 
 @styled

@@ -20,6 +20,7 @@ class Posterior(keras.layers.Layer):
 
     Attributes:
         latent_dim: D, over all layers.
+        noise_dim: the number of coordinates of eps in `draw`.
         lacks: what an objective may ask about a draw (`log_q_path`, `kl_terms`, `log_q_pairs`) and this posterior can not answer, each
             with the reason and what works instead.
 
@@ -44,6 +45,20 @@ class Posterior(keras.layers.Layer):
 
         Args:
             features: [B, F] float.
+        """
+
+    @property
+    def noise_dim(self) -> int:
+        """The number of normal coordinates that make one draw."""
+        return self.latent_dim
+
+    @abstractmethod
+    def draw(self, q: tfd.Distribution, eps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return z [S, B, D] ~ q, whose gradient reaches the parameters of q, and log q(z | x) [S, B].
+
+        Args:
+            q: what this layer returned.
+            eps: [S, B, noise_dim] ~ N(0, I).
         """
 
     @abstractmethod
@@ -93,12 +108,7 @@ class ParametricPosterior(Posterior):
 
     @abstractmethod
     def from_noise(self, parameters: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
-        """Return z [..., D] ~ q for parameters [..., P] and eps [..., noise_dim] ~ N(0, I)."""
-
-    @property
-    def noise_dim(self) -> int:
-        """The number of coordinates of eps in `from_noise`."""
-        return self.latent_dim
+        """Return z [..., D] ~ q for parameters [..., P] and eps [..., noise_dim] ~ N(0, I): a part of a generator."""
 
     def call(self, features: tf.Tensor) -> tfd.Distribution:
         """Return q(z | x), batch [B], event [D], for features [B, F]."""

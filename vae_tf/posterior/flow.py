@@ -52,6 +52,10 @@ class _FlowPosterior(ParametricPosterior):
         loc, scale, context = self._split(parameters)
         return self.distribution.flow.push(loc + scale * eps, context)[0]
 
+    def draw(self, q: tfd.Distribution, eps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Push eps once, for both."""
+        return q.draw(eps)
+
     def _split(self, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         loc, scale, context = tf.split(parameters, [self.latent_dim, self.latent_dim, self.context], -1)
         return loc, _LEAST_SCALE + tf.nn.softplus(scale), context

@@ -78,6 +78,10 @@ class _TopDown(Posterior):
 
         return Pushforward(self.latent_dim, tf.shape(features)[:-1], push, pull)
 
+    def draw(self, q: tfd.Distribution, eps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Push eps once, for both."""
+        return q.draw(eps)
+
     def terms(self, q: tfd.Distribution, z: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Return log q of each dimension given the layers above, one [..., d] per layer."""
         return tuple(tf.split(q.log_prob_terms(z), self.latent_dims, -1))

@@ -61,9 +61,11 @@ class MixturePosterior(ParametricPosterior):
 
     def from_noise(self, parameters: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
         """Choose a component by the first coordinate, then return loc_k + scale_k eps."""
-        logits, loc, scale = self._split(parameters)
-        chosen = tf.one_hot(choose(logits, eps[..., 0]), self.components)[..., None]
-        return tf.reduce_sum(chosen * loc, -2) + tf.reduce_sum(chosen * scale, -2) * eps[..., 1:]
+        return _chosen(*self._split(parameters), eps)
+
+    def draw(self, q: tfd.Distribution, eps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return `from_noise` with implicit gradients, and its density."""
+        return q.draw(eps)
 
     def _split(self, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         size = self.components * self.latent_dim
@@ -73,8 +75,21 @@ class MixturePosterior(ParametricPosterior):
 
 
 class _Mixture(tfd.MixtureSameFamily):
-    """With the one method that distribution layers pass on when a draw and its density are asked for together."""
+    """With what distribution layers pass on when a draw and its density are asked for together."""
+
+    def draw(self, eps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return z [..., D] and log q(z) [...] for eps [..., 1 + D]."""
+        normals = self.components_distribution.distribution
+        z = _chosen(self.mixture_distribution.logits_parameter(), normals.loc, normals.scale, eps)
+        z = self._reparameterize_sample(z, self.event_shape_tensor())
+        return z, self.log_prob(z)
 
     def _sample_and_log_prob(self, sample_shape: Any, seed: Any) -> tuple[tf.Tensor, tf.Tensor]:
         z = self.sample(sample_shape, seed=seed)
         return z, self.log_prob(z)
+
+
+def _chosen(logits: tf.Tensor, loc: tf.Tensor, scale: tf.Tensor, eps: tf.Tensor) -> tf.Tensor:
+    """Return loc_k + scale_k eps_1.., [..., D], for the component k that eps_0 chooses, of locs and scales [..., K, D]."""
+    chosen = tf.one_hot(choose(logits, eps[..., 0]), logits.shape[-1])[..., None]
+    return tf.reduce_sum(chosen * loc, -2) + tf.reduce_sum(chosen * scale, -2) * eps[..., 1:]

@@ -37,6 +37,11 @@ class DiagonalNormal(ParametricPosterior):
         q = self.make_distribution(parameters)
         return q.mean() + q.stddev() * eps
 
+    def draw(self, q: tfd.Distribution, eps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return loc + scale eps and its density."""
+        z = q.distribution.loc + q.distribution.scale * eps
+        return z, q.log_prob(z)
+
     def terms(self, q: tfd.Distribution, z: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Return log q of each dimension, one [..., D]."""
         return (q.distribution.log_prob(z),)
@@ -67,6 +72,11 @@ class FullNormal(ParametricPosterior):
         """Return loc + L eps."""
         loc, scale_tril = self._split(parameters)
         return loc + tf.linalg.matvec(scale_tril, eps)
+
+    def draw(self, q: tfd.Distribution, eps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return loc + L eps and its density."""
+        z = q.loc + q.scale.matvec(eps)
+        return z, q.log_prob(z)
 
     def _split(self, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         # As `tfpl.MultivariateNormalTriL` has them, without its log1p and its band, which have no ONNX counterpart.

@@ -27,9 +27,8 @@ class Compared(NamedTuple):
     prior: np.ndarray  # [K, R, N], R repeated estimates of each of a few images, by plain Monte Carlo
     posterior: np.ndarray  # [K, R, N], by importance sampling
     elbo: np.ndarray  # [N]
-    better: (
-        np.ndarray | None
-    )  # [M], by that of the two which is higher on the first of `measured_rows`; None where only the few were looked at
+    # [M], by that of the two which is higher on the first of `measured_rows`; None where only the few were looked at
+    better: np.ndarray | None
     lead: Estimate | None  # of plain Monte Carlo over importance sampling on those images, paired
 
     @property

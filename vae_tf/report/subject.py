@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, final
 import numpy as np
 import tensorflow as tf
 
-from vae_tf import data
+from vae_tf import pipeline
 from vae_tf.data import Images
 from vae_tf.evaluation import Estimate, Evaluation, LogWeights, log_weights
 from vae_tf.generator import noise
@@ -87,7 +87,7 @@ class Subject:
     @cached_property
     def x(self) -> np.ndarray:
         """The test images as the model sees them, [N, H, W, C] float32."""
-        return data.test_images(self.images, self.run.config.data.binarize)
+        return pipeline.test_images(self.images, self.run.config.data.binarize)
 
     @property
     def y(self) -> np.ndarray | None:

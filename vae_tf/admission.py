@@ -1,0 +1,66 @@
+"""What is refused before a training begins, while nothing is written yet."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from vae_tf import config as configs
+from vae_tf import pipeline
+from vae_tf.config import Config
+from vae_tf.data import Images
+from vae_tf.errors import DataError, RunError
+from vae_tf.model import VAE
+from vae_tf.run import CONFIG
+
+__all__ = ["check_folder", "check_images"]
+
+_CHUNK = 5000  # images checked at once
+
+
+def check_images(vae: VAE, images: Images, config: Config) -> None:
+    """Refuse now what would be refused later.
+
+    Args:
+        vae: the model.
+        images: of which all are looked at.
+        config: the complete configuration.
+
+    Raises:
+        DataError: images are outside the support of the likelihood, labels are none, or too few to give a standard error.
+    """
+    if len(images.test) < 2:
+        raise DataError(f"`{images.source}` leaves {len(images.test)} test image(s), and at least 2 are needed; raise `data.test`.")
+    for name, split in (("training", images.train), ("validation", images.validation), ("test", images.test)):
+        if vae.condition is not None:
+            if split.y is None:
+                raise DataError(f"`model.condition` needs a label for each image, and the {name} images of {images.source} have none.")
+            vae.condition.check(split.y)
+        for start in range(0, len(split), _CHUNK):
+            part = split.take(np.arange(start, min(start + _CHUNK, len(split))))
+            vae.likelihood.check(pipeline.fixed_images(part, images.levels, seed=config.seed, binarize=config.data.binarize))
+
+
+def check_folder(folder: Path, config: Config, resume: bool) -> None:
+    """Refuse a folder that a training would spoil.
+
+    Args:
+        folder: for the run.
+        config: the complete configuration.
+        resume: whether a run in it is to go on.
+
+    Raises:
+        RunError: it holds something else, or another run.
+    """
+    if not folder.exists() or (folder.is_dir() and all(path.name.startswith(".") for path in folder.iterdir())):
+        return  # hidden files are what a killed process left
+    if not (folder / CONFIG).exists():
+        raise RunError(f"`{folder}` exists and is no run folder; choose another for --run, nothing was changed.")
+    if not resume:
+        raise RunError(f"`{folder}` holds a run already; choose another for --run, or continue it with --resume.")
+    stored = configs.read(folder / CONFIG)
+    # A run that was stopped may go on with rollbacks: up to there, none would have been made.
+    stored = replace(stored, training=replace(stored.training, non_finite=config.training.non_finite))
+    if stored != config:
+        different = configs.difference(stored.to_dict(), config.to_dict())
+        raise RunError(f"`{folder}` holds a run of another configuration ({different}); choose another for --run.")

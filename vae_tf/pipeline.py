@@ -1,0 +1,185 @@
+"""What training and evaluation see: images as float32 [B, H, W, C] in [0, 1], batch by batch.
+
+Order, binarization and corruption are functions of (seed, epoch, step, row), so that a training that is resumed, or shared by
+several workers, sees the very batches it would have seen.
+"""
+
+from math import prod
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from vae_tf.corruption import corrupt as corrupted
+from vae_tf.errors import ConfigError
+from vae_tf.images import Images, Split
+from vae_tf.noise import sixteen_bits_rows
+
+__all__ = ["as_float", "fixed_images", "steps_per_epoch", "test_images", "training_batches", "validation_batches"]
+
+_FIXED = 3  # a stream of random numbers; 1 and 2 hold images out
+_BITS = 2**16  # values of a random 16-bit integer: P(x = 1) is the grey value to within 2^-16
+
+
+def as_float(x: np.ndarray | tf.Tensor, levels: int | None) -> np.ndarray | tf.Tensor:
+    """Return grey levels as real values, u / (levels - 1), in [0, 1].
+
+    Args:
+        x: uint8 [..., H, W, C] in 0..levels - 1, or float32 in [0, 1] where `levels` is None; NumPy array or tensor.
+        levels: the number of grey levels, or None.
+
+    Returns:
+        float32, of the shape and kind of `x`.
+    """
+    u = tf.cast(x, tf.float32) if tf.is_tensor(x) else x.astype(np.float32)
+    return u if levels is None else u / np.float32(levels - 1)
+
+
+def steps_per_epoch(split: Split, batch_size: int) -> int:
+    """Return the number of whole batches in a split, N // batch_size; the remainder is another one in every epoch.
+
+    Raises:
+        ConfigError: there are fewer images than one batch takes.
+    """
+    if not 1 <= batch_size <= len(split):
+        raise ConfigError(f"`training.batch_size` must be in 1..{len(split)}, the number of training images; got {batch_size}.")
+    return len(split) // batch_size
+
+
+def training_batches(
+    split: Split,
+    levels: int | None,
+    *,
+    batch_size: int,
+    seed: int,
+    binarize: str,
+    labels: bool = False,
+    corrupt: str = "none",
+    corruption: float | None = None,
+    first_epoch: int = 0,
+    first_step: int = 0,
+    share: tuple[int, int] = (0, 1),
+    pieces: int = 1,
+) -> tf.data.Dataset:
+    """Return shuffled batches without end, a pure function of the seed: epoch e is the same wherever the pipeline started.
+
+    Workers that share the batches get, side by side, what one worker would get: order, binarization and corruption of an image
+    do not depend on who reads it.
+
+    Args:
+        split: the training images.
+        levels: their number of grey levels, or None.
+        batch_size: B, at most the number of images.
+        seed: the seed of order, binarization and corruption.
+        binarize: "dynamic" draws every pixel from Bernoulli(grey value), anew in every epoch; "none" does not.
+        labels: whether batches hold the labels of `split` beside its images.
+        corrupt: "none", or the kind of corruption of a copy that stands before each image.
+        corruption: how much of it.
+        first_epoch: the epoch to begin with, `steps_per_epoch(split, batch_size)` batches each.
+        first_step: the batch of that epoch to begin with; those before it are not made.
+        share: (i, n) for part i, from 0, of n equal parts of each batch.
+        pieces: of that part, equal and one after the other.
+
+    Returns:
+        Batches x of float32 [B / (n pieces), H, W, C] in [0, 1], or (x, y) with labels; with corruption, the pair (corrupted, x) is in
+        the place of x: ((corrupted, x),) or ((corrupted, x), y).
+
+    Raises:
+        ConfigError: `batch_size` exceeds the number of images, or has no such equal parts.
+    """
+    steps, (part, parts) = steps_per_epoch(split, batch_size), share
+    if batch_size % (parts * pieces):
+        raise ConfigError(f"`training.batch_size` must be a multiple of {parts * pieces}, for as many devices share it; got {batch_size}.")
+    size = batch_size // (parts * pieces)
+    with tf.device("CPU"):
+        images, classes = tf.constant(split.x), tf.constant(split.y) if labels else None
+
+    def batch(rows: tf.Tensor, key: tf.Tensor, first: tf.Tensor) -> Any:
+        x = as_float(tf.gather(images, rows), levels)
+        if binarize == "dynamic":
+            x = _bernoulli(x, tf.reshape(sixteen_bits_rows(key, size, prod(x.shape[1:]), first), x.shape))
+        x = x if corruption is None else (corrupted(x, corrupt, corruption, tf.random.fold_in(key, 1), first), x)
+        if labels:
+            return x, tf.gather(classes, rows)
+        return x if corruption is None else (x,)
+
+    def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
+        # Order and noise come from keys made of (seed, epoch, step), not from tf.data's own shuffle: that one cannot be resumed exactly.
+        epoch_key = tf.random.fold_in(tf.constant([seed, 0], tf.int64), epoch)
+        order = tf.random.experimental.stateless_shuffle(tf.range(len(split)), tf.random.fold_in(epoch_key, 0))
+        rows = tf.reshape(order[: steps * batch_size], [steps, parts, pieces, size])[:, part]
+        firsts = (part * pieces + tf.range(pieces)) * size  # where each piece begins in its batch
+        columns = tf.reshape(rows, [-1, size]), tf.repeat(tf.range(1, steps + 1), pieces), tf.tile(firsts, [steps])
+        begun = pieces * tf.where(epoch == first_epoch, first_step, 0)
+        batches = tf.data.Dataset.from_tensor_slices(tuple(column[begun:] for column in columns))
+        return batches.map(lambda rows, step, first: batch(rows, tf.random.fold_in(epoch_key, step), first))
+
+    endless = tf.data.Dataset.counter(first_epoch).flat_map(epoch_batches)
+    return endless.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)).prefetch(tf.data.AUTOTUNE)
+
+
+def validation_batches(
+    x: np.ndarray, y: np.ndarray | None, batch_size: int, share: tuple[int, int] = (0, 1), pieces: int = 1
+) -> tf.data.Dataset:
+    """Return batches of images in their order, as `vae.evaluate` takes them.
+
+    Where several share them, images of weight zero fill up the last batch, so that all have equally much to do.
+
+    Args:
+        x: images [N, H, W, C].
+        y: their labels, or None.
+        batch_size: B.
+        share: as in `training_batches`.
+        pieces: as in `training_batches`.
+
+    Returns:
+        Batches x, (x, y), or (x, y or x, weight) where several share them.
+    """
+    part, parts = share
+    if (replicas := parts * pieces) == 1:
+        return tf.data.Dataset.from_tensor_slices(x if y is None else (x, y)).batch(batch_size)
+    batch_size += -batch_size % replicas
+    rows = np.append(np.arange(len(x)), np.zeros(-len(x) % replicas, int))
+    with tf.device("CPU"):
+        columns = [
+            tf.constant(column) for column in (x[rows], (x if y is None else y)[rows], (rows == np.arange(len(rows))).astype(np.float32))
+        ]
+    starts = np.arange(0, len(rows), batch_size)
+    sizes = np.minimum(batch_size, len(rows) - starts) // replicas
+    firsts = starts[:, None] + sizes[:, None] * np.arange(part * pieces, (part + 1) * pieces)
+    seen = tf.data.Dataset.from_tensor_slices((firsts.ravel(), np.repeat(sizes, pieces)))
+    return seen.map(lambda first, size: tuple(column[first : first + size] for column in columns))
+
+
+def fixed_images(split: Split, levels: int | None, *, seed: int, binarize: str) -> np.ndarray:
+    """Return a split as the model sees it, for validation and test: one binarization, the same at every call.
+
+    Args:
+        split: N images.
+        levels: their number of grey levels, or None.
+        seed: the seed of the binarization.
+        binarize: "dynamic" draws every pixel from Bernoulli(grey value) once; "none" does not.
+
+    Returns:
+        float32 [N, H, W, C] in [0, 1].
+    """
+    x = as_float(split.x, levels)
+    if binarize == "none":
+        return x
+    return _bernoulli(x, np.random.default_rng([seed, _FIXED]).integers(_BITS, size=x.shape, dtype=np.uint16))
+
+
+def test_images(images: Images, binarize: str) -> np.ndarray:
+    """Return the test split as every model sees it, float32 [N, H, W, C]: one binarization, whatever the seed of the training.
+
+    Args:
+        images: of which `test` is read.
+        binarize: as in `fixed_images`.
+    """
+    return fixed_images(images.test, images.levels, seed=0, binarize=binarize)
+
+
+def _bernoulli(p, bits):
+    """One draw per pixel: r < 2^16 p for r uniform on 0..2^16 - 1, so that 0 and 1 stay what they are."""
+    threshold = p * np.float32(_BITS)
+    return tf.cast(tf.cast(bits, tf.float32) < threshold, tf.float32) if tf.is_tensor(p) else (bits < threshold).astype(np.float32)
