@@ -19,6 +19,7 @@ from tensorboard.plugins.projector import ProjectorConfig
 from tensorboard.util.tensor_util import make_ndarray
 
 from vae_tf import announce, cli, plots, progress
+from vae_tf.cluster import Cluster
 from vae_tf.config import Config
 from vae_tf.errors import ConfigError, InterruptedRun
 from vae_tf.latents import kl_per_dimension, posterior_moments
@@ -470,13 +471,16 @@ def test_nothing_but_a_warning_comes_of_mlflow_being_away(mlflow_client, tmp_pat
 
 
 def test_the_first_line_says_what_will_run(tracked):
-    line = announce.first_line(
-        tracked.folder, tracked.config, tracked.vae, tracked.images(), steps=2, first_epoch=4, execution=["float32", "no XLA"]
-    )
+    alone = Cluster.alone()
+    line = announce.first_line(tracked.folder, tracked.config, tracked.vae, tracked.images(), alone, steps=2, first_epoch=4)
     parameters = sum(np.prod(weight.shape) for weight in tracked.vae.trainable_variables)
     assert "\n" not in line
     assert line.startswith(f"resuming {tracked.folder}: {announce._count(int(parameters))} parameters (mlp, 3 latents, ")
-    for part in ("binomial likelihood, elbo)", "digits 1,455 + 162 validation images of 8 x 8", "float32, no XLA"):
+    for part in (
+        "binomial likelihood, elbo)",
+        "digits 1,455 + 162 validation images of 8 x 8",
+        f"float32, {tracked.vae.execution}, epochs",
+    ):
         assert part in line
     assert line.endswith("epochs 5 to 12 of 2 steps of 700")
 
@@ -491,6 +495,12 @@ def test_the_last_line_has_the_result_and_the_next_command(tracked):
     line = announce.last_line(tracked, "python -m vae_tf evaluate RUN")
     assert line.startswith(f"trained {tracked.folder}: {found}, ")
     assert line.endswith("Next: python -m vae_tf evaluate RUN")
+
+
+def test_the_last_line_tells_the_epoch_whose_weights_the_run_has(tracked, monkeypatch):
+    monkeypatch.setattr(announce, "best_epoch", lambda run, rows: 2)
+    line = announce.last_line(tracked, "")
+    assert f"validation elbo {history(tracked)[1]['val_elbo']:.2f} nats in epoch 2, the best of 12 epochs, " in line
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (274, "4 min 34 s"), (7500, "2 h 5 min")])

@@ -14,6 +14,7 @@ from vae_tf.config import Config
 from vae_tf.data import Images
 from vae_tf.history import History
 from vae_tf.model import VAE
+from vae_tf.patience import best_epoch
 from vae_tf.progress import duration
 from vae_tf.run import HISTORY, Run
 
@@ -77,8 +78,9 @@ def last_line(run: Run, following: str) -> str:
         following: the command.
     """
     rows = History(run.folder / HISTORY).rows
-    epochs = run.config.training.epochs
-    found = f"validation elbo {rows[-1]['val_elbo']:.2f} nats in the last of {epochs} epochs, " if rows else ""
+    best = best_epoch(run, rows)
+    epoch = f"epoch {best}, the best" if best else "the last"
+    found = f"validation elbo {rows[(best or 0) - 1]['val_elbo']:.2f} nats in {epoch} of {len(rows)} epochs, " if rows else ""
     took = duration(sum(row["seconds"] for row in rows))
     return f"trained {run.folder}: {found}{took} in all. Next: {following}"
 

@@ -68,7 +68,7 @@ class MLflow(Tracker):
             values = [(name, value, int(row["epoch"])) for row in part for name, value in row.items() if name not in _NO_METRICS]
             metrics = [Metric(name, value, now_ms, step) for name, value, step in values]
             self._client.log_batch(self._id, metrics=metrics)
-            self._steps |= {row["epoch"] for row in part}
+            self._steps |= {int(row["epoch"]) for row in part}
 
     def end(self, outcome: Outcome) -> None:
         """Keep what is needed to load the run, and say what came of the training."""
