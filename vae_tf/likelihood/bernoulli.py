@@ -42,8 +42,15 @@ class Bernoulli(Likelihood):
 
 
 class _Bernoulli(tfd.Bernoulli):
-    """TFP's own, whose log density takes two softplus where one will do."""
+    """TFP's own, whose log density takes two softplus where one will do; and all pixels are one axis, for XLA's loops run along the last."""
 
     def _log_prob(self, event: tf.Tensor) -> tf.Tensor:
         logits = self._logits_parameter_no_checks()
-        return tf.cast(event, logits.dtype) * logits - tf.nn.softplus(logits)
+        x, flat = (_joined(tf.cast(values, logits.dtype)) for values in (event, logits))
+        found = x * flat - tf.nn.softplus(flat)
+        return tf.reshape(found, tf.concat([tf.shape(found)[:-1], logits.shape[-3:]], 0))
+
+
+def _joined(images: tf.Tensor) -> tf.Tensor:
+    """Return [..., H W C] of images [..., H, W, C]."""
+    return tf.reshape(images, tf.concat([tf.shape(images)[:-3], [np.prod(images.shape[-3:])]], 0))
