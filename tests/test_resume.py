@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import tf_keras as keras
 from trainings import At, Spoil, config, rows, same_weights, stop, train_with, truncate
 
 from vae_tf.build import build
@@ -60,21 +59,28 @@ def test_how_often_checkpoints_are_written_changes_no_number(complete, tmp_path)
     assert checkpoints(often.folder) == {"epoch-2", "epoch-3-step-13", "epoch-3"}
 
 
-def test_a_checkpoint_comes_with_the_first_steps_done_together_that_reach_the_number(complete, tmp_path, monkeypatch):
-    compiled = keras.Model.compile
-    monkeypatch.setattr(keras.Model, "compile", lambda self, **k: compile_together(self, **k))
-
-    def compile_together(model, **options):
-        compiled(model, **options | {"steps_per_execution": 4})
-
+def test_steps_done_together_change_no_number_and_a_checkpoint_comes_with_the_first_that_reach_its_own(complete, tmp_path):
     folder = tmp_path / "run"
-    stopped(STEPS + 12, config(**LONGER), folder, checkpoint_steps=5)
+    stopped(STEPS + 12, config(**LONGER, steps_per_execution=4), folder, checkpoint_steps=5)
     assert checkpoints(folder) == {"epoch-1", "epoch-2-step-8"}
-    resumed = train(config(**LONGER), folder, resume=True, verbose=0)
-    assert [row["loss"] for row in rows(folder)] == pytest.approx([row["loss"] for row in rows(complete.folder)], rel=1e-4)
-    again = train(config(**LONGER), tmp_path / "again", verbose=0)
-    assert rows(folder) == rows(again.folder)
-    assert same_weights(resumed, again)
+    stopped(2 * STEPS, config(**LONGER, steps_per_execution=3), folder, resume=True, checkpoint_steps=1)
+    assert checkpoints(folder) == {"epoch-1", "epoch-2-step-8", "epoch-2-step-11"}
+    resumed = train(config(**LONGER, steps_per_execution=None), folder, resume=True, verbose=0)
+    assert resumed.vae.execution.steps_per_execution > STEPS
+    assert rows(folder) == rows(complete.folder)
+    assert same_weights(resumed, complete)
+
+
+def test_what_is_left_to_do_does_not_change_how_it_is_done(tmp_path, monkeypatch):
+    """A training long enough to be compiled is compiled when it is resumed near its end: otherwise its numbers would be others."""
+    monkeypatch.setattr("vae_tf.execution._WORTH_COMPILING", 3 * STEPS)
+    whole = train(config(**LONGER), tmp_path / "whole", verbose=0)
+    stopped(2 * STEPS + 5, config(**LONGER), tmp_path / "run", checkpoint_steps=3)
+    resumed = train(config(**LONGER), tmp_path / "run", resume=True, verbose=0)
+    assert whole.vae.execution == resumed.vae.execution
+    assert resumed.vae.execution.jit_compile
+    assert rows(resumed.folder) == rows(whole.folder)
+    assert same_weights(resumed, whole)
 
 
 CONDITIONAL = ["model.condition=classes", "model.prior=conditional-normal", "data.corrupt=mask", "data.corruption=0.25"]
