@@ -6,11 +6,10 @@ import threading
 
 import pytest
 from click.testing import CliRunner
-from trainings import At, config, rows, same_weights, train_with
+from trainings import At, config, rows, same_weights, train, train_with
 
 from vae_tf.cli import main
 from vae_tf.errors import InterruptedRun, PreemptedRun
-from vae_tf.train import train
 
 STEPS = 4  # an epoch
 
@@ -18,7 +17,7 @@ STEPS = 4  # an epoch
 @pytest.fixture(scope="module")
 def complete(tmp_path_factory):
     """An uninterrupted run."""
-    return train(config(), tmp_path_factory.mktemp("runs") / "run", verbose=0)
+    return train(config(), tmp_path_factory.mktemp("runs") / "run")
 
 
 @pytest.fixture(autouse=True)
@@ -86,8 +85,8 @@ def test_a_signal_that_came_too_late_for_a_step_is_not_forgotten(complete, tmp_p
     save = module._save_weights
     monkeypatch.setattr(module, "_save_weights", lambda *args: (os.kill(os.getpid(), signal.SIGINT), save(*args)))
     with pytest.raises(InterruptedRun, match="stopped by the user at its end; all until there is kept"):
-        train(config(), tmp_path / "run", verbose=0)
-    assert same_weights(train(config(), tmp_path / "run", resume=True, verbose=0), complete)
+        train(config(), tmp_path / "run")
+    assert same_weights(train(config(), tmp_path / "run", resume=True), complete)
 
 
 def test_what_ignored_ctrl_c_goes_on_ignoring_it(tmp_path):

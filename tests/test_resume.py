@@ -7,14 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from trainings import At, Spoil, config, rows, same_weights, stop, train_with, truncate
+from trainings import At, Spoil, config, rows, same_weights, stop, train, train_with, truncate
 
 from vae_tf.build import build
 from vae_tf.checkpoints import Every, Keeper, Position
 from vae_tf.errors import ConfigError, InterruptedRun, RunError
 from vae_tf.history import COLUMNS, History
 from vae_tf.run import load
-from vae_tf.train import train
 
 STEPS = 14  # an epoch
 LONGER = {"batch_size": 100}
@@ -32,8 +31,8 @@ def stopped(step, configuration, folder, *callbacks, **kwargs):
 
 @pytest.fixture(scope="module")
 def complete(tmp_path_factory):
-    """An uninterrupted run."""
-    return train(config(**LONGER), tmp_path_factory.mktemp("runs") / "run", verbose=0)
+    """An uninterrupted run, with a tracker; those that are compared with it have none."""
+    return train(config(**LONGER), tmp_path_factory.mktemp("runs") / "run", trackers=("tensorboard",))
 
 
 def test_a_run_stopped_again_and_again_gives_the_numbers_of_an_uninterrupted_one(complete, tmp_path):
@@ -47,13 +46,13 @@ def test_a_run_stopped_again_and_again_gives_the_numbers_of_an_uninterrupted_one
         with pytest.raises(RunError, match="is not complete: model.weights.h5 is missing; finish it"):
             load(folder)
     assert last == Position(2, 12)
-    resumed = train(config(**LONGER), folder, resume=True, verbose=0)
+    resumed = train(config(**LONGER), folder, resume=True)
     assert rows(folder) == rows(complete.folder)
     assert same_weights(resumed, complete)
 
 
 def test_how_often_checkpoints_are_written_changes_no_number(complete, tmp_path):
-    often = train(config(**LONGER), tmp_path / "run", verbose=0, checkpoint_minutes=1e-9)
+    often = train(config(**LONGER), tmp_path / "run", checkpoint_minutes=1e-9)
     assert rows(often.folder) == rows(complete.folder)
     assert same_weights(often, complete)
     assert checkpoints(often.folder) == {"epoch-2", "epoch-3-step-13", "epoch-3"}
@@ -65,7 +64,7 @@ def test_steps_done_together_change_no_number_and_a_checkpoint_comes_with_the_fi
     assert checkpoints(folder) == {"epoch-1", "epoch-2-step-8"}
     stopped(2 * STEPS, config(**LONGER, steps_per_execution=3), folder, resume=True, checkpoint_steps=1)
     assert checkpoints(folder) == {"epoch-1", "epoch-2-step-8", "epoch-2-step-11"}
-    resumed = train(config(**LONGER, steps_per_execution=None), folder, resume=True, verbose=0)
+    resumed = train(config(**LONGER, steps_per_execution=None), folder, resume=True)
     assert resumed.vae.execution.steps_per_execution > STEPS
     assert rows(folder) == rows(complete.folder)
     assert same_weights(resumed, complete)
@@ -74,9 +73,9 @@ def test_steps_done_together_change_no_number_and_a_checkpoint_comes_with_the_fi
 def test_what_is_left_to_do_does_not_change_how_it_is_done(tmp_path, monkeypatch):
     """A training long enough to be compiled is compiled when it is resumed near its end: otherwise its numbers would be others."""
     monkeypatch.setattr("vae_tf.execution._WORTH_COMPILING", 3 * STEPS)
-    whole = train(config(**LONGER), tmp_path / "whole", verbose=0)
+    whole = train(config(**LONGER), tmp_path / "whole")
     stopped(2 * STEPS + 5, config(**LONGER), tmp_path / "run", checkpoint_steps=3)
-    resumed = train(config(**LONGER), tmp_path / "run", resume=True, verbose=0)
+    resumed = train(config(**LONGER), tmp_path / "run", resume=True)
     assert whole.vae.execution == resumed.vae.execution
     assert resumed.vae.execution.jit_compile
     assert rows(resumed.folder) == rows(whole.folder)
@@ -88,9 +87,9 @@ CONDITIONAL = ["model.condition=classes", "model.prior=conditional-normal", "dat
 
 def test_a_conditional_denoising_run_with_averaged_weights_resumes_exactly(tmp_path):
     configuration = config(epochs=2, average=0.9, **LONGER).override(["objective.warmup_epochs=1", *CONDITIONAL])
-    whole = train(configuration, tmp_path / "whole", verbose=0)
+    whole = train(configuration, tmp_path / "whole")
     stopped(STEPS + 5, configuration, tmp_path / "run", checkpoint_steps=2)
-    resumed = train(configuration, tmp_path / "run", resume=True, verbose=0)
+    resumed = train(configuration, tmp_path / "run", resume=True)
     assert rows(resumed.folder) == rows(whole.folder)
     assert same_weights(resumed, whole)
     np.testing.assert_array_equal(load(resumed.folder).vae.generate(3, label=[1, 2, 3]), whole.vae.generate(3, label=[1, 2, 3]))
@@ -98,12 +97,12 @@ def test_a_conditional_denoising_run_with_averaged_weights_resumes_exactly(tmp_p
 
 def test_resuming_a_complete_run_changes_nothing(complete):
     before = {path: path.stat().st_mtime_ns for path in complete.folder.rglob("*") if path.is_file()}
-    train(config(**LONGER), complete.folder, resume=True, verbose=0)
+    train(config(**LONGER), complete.folder, resume=True)
     assert before == {path: path.stat().st_mtime_ns for path in complete.folder.rglob("*") if path.is_file()}
 
 
 def test_resuming_where_nothing_was_begun_begins(tmp_path):
-    assert train(config(epochs=2), tmp_path / "run", resume=True, verbose=0).folder.exists()
+    assert train(config(epochs=2), tmp_path / "run", resume=True).folder.exists()
 
 
 @pytest.mark.parametrize(
@@ -219,7 +218,7 @@ def test_what_was_passed_over_does_not_count_as_new(complete, copy):
         truncate(data_of(copy / "checkpoints" / name))
     stopped(2 * STEPS + 8, config(**LONGER), copy, resume=True, checkpoint_steps=3)
     assert checkpoints(copy) == {"epoch-2", "epoch-3-step-3", "epoch-3-step-6"}
-    assert same_weights(train(config(**LONGER), copy, resume=True, verbose=0), complete)
+    assert same_weights(train(config(**LONGER), copy, resume=True), complete)
 
 
 def test_where_all_checkpoints_are_damaged_the_run_is_refused_and_left_as_it_is(vae, copy):
@@ -255,7 +254,7 @@ def test_checkpoints_of_an_earlier_version_are_refused(vae, copy):
 
 def test_a_run_that_died_before_its_first_checkpoint_begins_again(complete, copy):
     shutil.rmtree(copy / "checkpoints")
-    train(config(**LONGER), copy, resume=True, verbose=0)
+    train(config(**LONGER), copy, resume=True)
     assert rows(copy) == rows(complete.folder)
 
 
@@ -264,7 +263,7 @@ def test_what_a_killed_process_was_writing_is_not_taken_for_whole(complete, copy
     shutil.rmtree(copy / "checkpoints" / "epoch-3")
     shutil.copytree(copy / "checkpoints" / "epoch-2", copy / "checkpoints" / ".unfinished")
     (copy / ".123-history.csv").write_text("epo")
-    resumed = train(config(**LONGER), copy, resume=True, verbose=0)
+    resumed = train(config(**LONGER), copy, resume=True)
     assert checkpoints(copy) == {"epoch-2", "epoch-3"}
     assert {path.name for path in copy.glob(".*")} == {".lock"}
     assert same_weights(resumed, complete)
@@ -288,7 +287,7 @@ def test_a_history_written_before_there_were_guards_is_read_and_continued(comple
         writer.writerows(written)
     assert [set(row) for row in History(path).rows] == [set(columns)] * 3
     shutil.rmtree(copy / "checkpoints" / "epoch-3")
-    resumed = train(config(**LONGER), copy, resume=True, verbose=0)
+    resumed = train(config(**LONGER), copy, resume=True)
     assert ["active_units" in row for row in rows(copy)] == [False, False, True]
     assert same_weights(resumed, complete)
 
