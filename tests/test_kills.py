@@ -64,11 +64,11 @@ def anywhere(process, folder, rng):
 
 
 def in_a_checkpoint(process, folder, rng):
-    """While the folder of an unfinished checkpoint is there, more or less full."""
-    before, steps = newest(folder), rng.integers(1, 40)
+    """While the folder of an unfinished checkpoint is there: still empty, or with one or more of its files."""
+    before, steps, files = newest(folder), rng.integers(1, 40), rng.integers(0, 4)
     until(process, lambda: advance(folder, before, steps))
-    until(process, (folder / "checkpoints" / ".unfinished").exists)
-    time.sleep(rng.choice([0, 0.001, 0.005, 0.02]))
+    unfinished = folder / "checkpoints" / ".unfinished"
+    until(process, lambda: unfinished.exists() and len([*unfinished.rglob("*")]) >= files)
 
 
 def in_the_history(process, folder, rng):
@@ -97,10 +97,10 @@ def kill_again_and_again(folder, sets, moments, rng):
             moment(process, killed, rng)
             process.kill()
             assert process.wait() == -signal.SIGKILL, "it had ended before; give it more epochs"
-        left = sorted(killed.glob("checkpoints/.unfinished/*")) + sorted(killed.glob(".[0-9]*"))
+        left = [path for pattern in ("checkpoints/.unfinished", "checkpoints/.unfinished/**/*", ".[0-9]*") for path in killed.glob(pattern)]
         caught += bool(left)
-        writing = f", left: {', '.join(f'{path.name} of {path.stat().st_size} bytes' for path in left)}" if left else ""
-        print(f"kill {number} {moment.__name__}: last checkpoint {newest(killed).name}{writing}", flush=True)
+        written = [f"{path.name} of {path.stat().st_size} bytes" for path in left]
+        print(f"kill {number} {moment.__name__}: last checkpoint {newest(killed).name}", *written, sep=", ", flush=True)
     for process in (undisturbed, begin(killed, sets, "--resume")):
         with process:
             told, _ = process.communicate()
