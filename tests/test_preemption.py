@@ -2,7 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -116,6 +119,16 @@ def test_the_exit_code_tells_who_stopped_it(error, code, monkeypatch, tmp_path):
     monkeypatch.setattr("vae_tf.train.train", stopped)
     done = CliRunner().invoke(main, ["train", "digits", "--run", str(tmp_path / "run")])
     assert (done.exit_code, done.stderr) == (code, "stopped by somebody: go on with --resume.\n")
+
+
+def test_sigterm_while_a_training_is_prepared_has_the_same_exit_code(tmp_path):
+    prepared = "train_command.start_tensorflow = lambda devices: os.kill(os.getpid(), signal.SIGTERM)"
+    program = f"import os, signal; from vae_tf import train_command; from vae_tf.cli import main; {prepared}; main()"
+    command = [sys.executable, "-c", program, "train", "digits", "--run", str(tmp_path / "run")]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 75
+    assert done.stderr == "stopped by SIGTERM outside of the training's steps; go on with the same command and --resume.\n"
 
 
 def test_both_frequencies_together_are_refused(tmp_path):
