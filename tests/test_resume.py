@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tf_keras as keras
 from trainings import At, Spoil, config, rows, same_weights, stop, train, train_with, truncate
 
 from vae_tf.build import build
@@ -310,6 +311,16 @@ def test_on_a_full_disk_the_training_stops_and_the_last_checkpoint_stays(vae, tm
     assert checkpoints(folder) >= {last, "epoch-1"}
     assert not (folder / "checkpoints" / ".unfinished").exists()
     assert restored(vae, folder).name == last
+
+
+def test_where_there_is_no_room_for_the_weights_it_is_said_and_they_are_written_later(complete, tmp_path, full):
+    full_at_the_end = keras.callbacks.LambdaCallback(on_train_end=lambda logs: full())
+    message = r"model.weights.h5` needs 1 MB of disk, and there is less \(File too large\); make room and go on with --resume\.$"
+    with pytest.raises(RunError, match=message):
+        train_with([full_at_the_end], config(**LONGER), tmp_path / "run")
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    assert same_weights(train(config(**LONGER), tmp_path / "run", resume=True), complete)
 
 
 def test_where_there_is_no_room_for_the_history_the_last_checkpoint_stays(vae, tmp_path, monkeypatch):
