@@ -5,21 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tf_keras as keras
-from trainings import config, same_weights
+from trainings import config, same_weights, train
 
 from vae_tf.config import Config
 from vae_tf.errors import ConfigError, InterruptedRun
 from vae_tf.history import History
 from vae_tf.model import VAE
 from vae_tf.run import load
-from vae_tf.train import train
 
 DECAY = 0.5
 
 
 @pytest.fixture(scope="module")
 def averaged(tmp_path_factory):
-    return train(config(average=DECAY), tmp_path_factory.mktemp("runs") / "run", verbose=0)
+    return train(config(average=DECAY), tmp_path_factory.mktemp("runs") / "run")
 
 
 def test_the_last_weights_are_the_moving_average_of_every_step(averaged, tmp_path, monkeypatch):
@@ -33,7 +32,7 @@ def test_the_last_weights_are_the_moving_average_of_every_step(averaged, tmp_pat
 
     monkeypatch.setattr(keras.optimizers.Adam, "minimize", recording)
     monkeypatch.setattr("vae_tf.build.VAE.compile", _eager(monkeypatch))
-    plain = train(config(), tmp_path / "run", verbose=0)
+    plain = train(config(), tmp_path / "run")
     monkeypatch.undo()
     average = seen[0]
     for weights in seen[1:]:
@@ -62,9 +61,9 @@ def test_a_resumed_run_has_the_average_of_an_uninterrupted_one(averaged, tmp_pat
 
     monkeypatch.setattr(History, "add", interrupted)
     with pytest.raises(InterruptedRun):
-        train(config(average=DECAY), tmp_path / "run", verbose=0)
+        train(config(average=DECAY), tmp_path / "run")
     monkeypatch.undo()
-    assert same_weights(averaged, train(config(average=DECAY), tmp_path / "run", verbose=0, resume=True))
+    assert same_weights(averaged, train(config(average=DECAY), tmp_path / "run", resume=True))
 
 
 def test_a_run_that_died_between_its_last_checkpoint_and_its_weights_still_gets_the_average(averaged, tmp_path, monkeypatch):
@@ -73,9 +72,9 @@ def test_a_run_that_died_between_its_last_checkpoint_and_its_weights_still_gets_
 
     monkeypatch.setattr("vae_tf.train._save_weights", killed)
     with pytest.raises(InterruptedRun):
-        train(config(average=DECAY), tmp_path / "run", verbose=0)
+        train(config(average=DECAY), tmp_path / "run")
     monkeypatch.undo()
-    assert same_weights(averaged, train(config(average=DECAY), tmp_path / "run", verbose=0, resume=True))
+    assert same_weights(averaged, train(config(average=DECAY), tmp_path / "run", resume=True))
 
 
 @pytest.mark.parametrize("average", [0, 1, 1.5, True, "much"])

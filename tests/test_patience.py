@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from trainings import At, config, rows, same_weights, stop, train_with, truncate
+from trainings import At, config, rows, same_weights, stop, train, train_with, truncate
 
 from vae_tf.cli import main
 from vae_tf.errors import InterruptedRun, RunError
@@ -11,7 +11,6 @@ from vae_tf.history import History
 from vae_tf.patience import Patience, best_epoch
 from vae_tf.report.facts import facts
 from vae_tf.run import load
-from vae_tf.train import train
 
 STEPS = 4  # an epoch
 
@@ -46,7 +45,7 @@ IMPATIENT = config(epochs=40, learning_rate=0.1, anneal=0, patience=2, average=0
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory):
     """An uninterrupted run that ended early, and its weights, plain and averaged, after each epoch."""
-    return train(IMPATIENT, tmp_path_factory.mktemp("runs") / "run", verbose=0)
+    return train(IMPATIENT, tmp_path_factory.mktemp("runs") / "run")
 
 
 def test_a_training_ends_when_its_patience_does(ended):
@@ -59,7 +58,7 @@ def test_a_training_ends_when_its_patience_does(ended):
 def test_the_weights_are_those_of_a_training_that_ended_with_its_best_epoch(ended, tmp_path):
     best = len(rows(ended.folder)) - 2
     plain = config(epochs=best, learning_rate=0.1, anneal=0, average=0.5)
-    assert same_weights(train(plain, tmp_path / "run", verbose=0), ended)
+    assert same_weights(train(plain, tmp_path / "run"), ended)
     loaded = load(ended.folder)
     assert same_weights(loaded, ended)
     x, _ = ended.test_images()
@@ -74,13 +73,13 @@ def test_a_run_that_ends_early_resumes_exactly(ended, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("vae_tf.train._save_weights", lambda *_: stop())
         with pytest.raises(InterruptedRun):
-            train(IMPATIENT, tmp_path / "run", resume=True, verbose=0)
+            train(IMPATIENT, tmp_path / "run", resume=True)
     untrained = At(STEPS * epochs + 1, lambda: pytest.fail("it went on although it had ended"))
     resumed = train_with([untrained], IMPATIENT, tmp_path / "run", resume=True)
     assert rows(resumed.folder) == rows(ended.folder)
     assert same_weights(resumed, ended)
     before = (resumed.folder / "model.weights.h5").stat().st_mtime_ns
-    train(IMPATIENT, resumed.folder, resume=True, verbose=0)
+    train(IMPATIENT, resumed.folder, resume=True)
     assert (resumed.folder / "model.weights.h5").stat().st_mtime_ns == before
 
 
@@ -89,10 +88,10 @@ def test_best_weights_that_are_damaged_are_no_weights(ended, tmp_path, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr("vae_tf.train._save_weights", lambda *_: stop())
         with pytest.raises(InterruptedRun):
-            train(IMPATIENT, tmp_path / "run", verbose=0)
+            train(IMPATIENT, tmp_path / "run")
     truncate(tmp_path / "run" / "checkpoints" / f"epoch-{best}" / "state.data-00000-of-00001")
     with pytest.raises(RunError, match=rf"epoch-{best}` is damaged, .*It held the best weights: train again in another folder"):
-        train(IMPATIENT, tmp_path / "run", resume=True, verbose=0)
+        train(IMPATIENT, tmp_path / "run", resume=True)
     assert not (tmp_path / "run" / "model.weights.h5").exists()
 
 

@@ -2,15 +2,17 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from trainings import At, config, rows, same_weights, train_with
+from trainings import At, config, rows, same_weights, train, train_with
 
 from vae_tf.cli import main
 from vae_tf.errors import InterruptedRun, PreemptedRun
-from vae_tf.train import train
 
 STEPS = 4  # an epoch
 
@@ -18,7 +20,7 @@ STEPS = 4  # an epoch
 @pytest.fixture(scope="module")
 def complete(tmp_path_factory):
     """An uninterrupted run."""
-    return train(config(), tmp_path_factory.mktemp("runs") / "run", verbose=0)
+    return train(config(), tmp_path_factory.mktemp("runs") / "run")
 
 
 @pytest.fixture(autouse=True)
@@ -86,8 +88,8 @@ def test_a_signal_that_came_too_late_for_a_step_is_not_forgotten(complete, tmp_p
     save = module._save_weights
     monkeypatch.setattr(module, "_save_weights", lambda *args: (os.kill(os.getpid(), signal.SIGINT), save(*args)))
     with pytest.raises(InterruptedRun, match="stopped by the user at its end; all until there is kept"):
-        train(config(), tmp_path / "run", verbose=0)
-    assert same_weights(train(config(), tmp_path / "run", resume=True, verbose=0), complete)
+        train(config(), tmp_path / "run")
+    assert same_weights(train(config(), tmp_path / "run", resume=True), complete)
 
 
 def test_what_ignored_ctrl_c_goes_on_ignoring_it(tmp_path):
@@ -117,6 +119,16 @@ def test_the_exit_code_tells_who_stopped_it(error, code, monkeypatch, tmp_path):
     monkeypatch.setattr("vae_tf.train.train", stopped)
     done = CliRunner().invoke(main, ["train", "digits", "--run", str(tmp_path / "run")])
     assert (done.exit_code, done.stderr) == (code, "stopped by somebody: go on with --resume.\n")
+
+
+def test_sigterm_while_a_training_is_prepared_has_the_same_exit_code(tmp_path):
+    prepared = "train_command.start_tensorflow = lambda devices: os.kill(os.getpid(), signal.SIGTERM)"
+    program = f"import os, signal; from vae_tf import train_command; from vae_tf.cli import main; {prepared}; main()"
+    command = [sys.executable, "-c", program, "train", "digits", "--run", str(tmp_path / "run")]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 75
+    assert done.stderr == "stopped by SIGTERM outside of the training's steps; go on with the same command and --resume.\n"
 
 
 def test_both_frequencies_together_are_refused(tmp_path):

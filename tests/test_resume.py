@@ -8,14 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tf_keras as keras
-from trainings import At, Spoil, config, rows, same_weights, stop, train_with, truncate
+from trainings import At, Spoil, config, rows, same_weights, stop, train, train_with, truncate
 
 from vae_tf.build import build
 from vae_tf.checkpoints import Every, Keeper, Position
 from vae_tf.errors import ConfigError, InterruptedRun, RunError
 from vae_tf.history import COLUMNS, History
 from vae_tf.run import load
-from vae_tf.train import train
 
 STEPS = 14  # an epoch
 LONGER = {"batch_size": 100}
@@ -33,8 +32,8 @@ def stopped(step, configuration, folder, *callbacks, **kwargs):
 
 @pytest.fixture(scope="module")
 def complete(tmp_path_factory):
-    """An uninterrupted run."""
-    return train(config(**LONGER), tmp_path_factory.mktemp("runs") / "run", verbose=0)
+    """An uninterrupted run, with a tracker; those that are compared with it have none."""
+    return train(config(**LONGER), tmp_path_factory.mktemp("runs") / "run", trackers=("tensorboard",))
 
 
 def test_a_run_stopped_again_and_again_gives_the_numbers_of_an_uninterrupted_one(complete, tmp_path):
@@ -48,33 +47,40 @@ def test_a_run_stopped_again_and_again_gives_the_numbers_of_an_uninterrupted_one
         with pytest.raises(RunError, match="is not complete: model.weights.h5 is missing; finish it"):
             load(folder)
     assert last == Position(2, 12)
-    resumed = train(config(**LONGER), folder, resume=True, verbose=0)
+    resumed = train(config(**LONGER), folder, resume=True)
     assert rows(folder) == rows(complete.folder)
     assert same_weights(resumed, complete)
 
 
 def test_how_often_checkpoints_are_written_changes_no_number(complete, tmp_path):
-    often = train(config(**LONGER), tmp_path / "run", verbose=0, checkpoint_minutes=1e-9)
+    often = train(config(**LONGER), tmp_path / "run", checkpoint_minutes=1e-9)
     assert rows(often.folder) == rows(complete.folder)
     assert same_weights(often, complete)
     assert checkpoints(often.folder) == {"epoch-2", "epoch-3-step-13", "epoch-3"}
 
 
-def test_a_checkpoint_comes_with_the_first_steps_done_together_that_reach_the_number(complete, tmp_path, monkeypatch):
-    compiled = keras.Model.compile
-    monkeypatch.setattr(keras.Model, "compile", lambda self, **k: compile_together(self, **k))
-
-    def compile_together(model, **options):
-        compiled(model, **options | {"steps_per_execution": 4})
-
+def test_steps_done_together_change_no_number_and_a_checkpoint_comes_with_the_first_that_reach_its_own(complete, tmp_path):
     folder = tmp_path / "run"
-    stopped(STEPS + 12, config(**LONGER), folder, checkpoint_steps=5)
+    stopped(STEPS + 12, config(**LONGER, steps_per_execution=4), folder, checkpoint_steps=5)
     assert checkpoints(folder) == {"epoch-1", "epoch-2-step-8"}
-    resumed = train(config(**LONGER), folder, resume=True, verbose=0)
-    assert [row["loss"] for row in rows(folder)] == pytest.approx([row["loss"] for row in rows(complete.folder)], rel=1e-4)
-    again = train(config(**LONGER), tmp_path / "again", verbose=0)
-    assert rows(folder) == rows(again.folder)
-    assert same_weights(resumed, again)
+    stopped(2 * STEPS, config(**LONGER, steps_per_execution=3), folder, resume=True, checkpoint_steps=1)
+    assert checkpoints(folder) == {"epoch-1", "epoch-2-step-8", "epoch-2-step-11"}
+    resumed = train(config(**LONGER, steps_per_execution=None), folder, resume=True)
+    assert resumed.vae.execution.steps_per_execution > STEPS
+    assert rows(folder) == rows(complete.folder)
+    assert same_weights(resumed, complete)
+
+
+def test_what_is_left_to_do_does_not_change_how_it_is_done(tmp_path, monkeypatch):
+    """A training long enough to be compiled is compiled when it is resumed near its end: otherwise its numbers would be others."""
+    monkeypatch.setattr("vae_tf.execution._WORTH_COMPILING", 3 * STEPS)
+    whole = train(config(**LONGER), tmp_path / "whole")
+    stopped(2 * STEPS + 5, config(**LONGER), tmp_path / "run", checkpoint_steps=3)
+    resumed = train(config(**LONGER), tmp_path / "run", resume=True)
+    assert whole.vae.execution == resumed.vae.execution
+    assert resumed.vae.execution.jit_compile
+    assert rows(resumed.folder) == rows(whole.folder)
+    assert same_weights(resumed, whole)
 
 
 CONDITIONAL = ["model.condition=classes", "model.prior=conditional-normal", "data.corrupt=mask", "data.corruption=0.25"]
@@ -82,9 +88,9 @@ CONDITIONAL = ["model.condition=classes", "model.prior=conditional-normal", "dat
 
 def test_a_conditional_denoising_run_with_averaged_weights_resumes_exactly(tmp_path):
     configuration = config(epochs=2, average=0.9, **LONGER).override(["objective.warmup_epochs=1", *CONDITIONAL])
-    whole = train(configuration, tmp_path / "whole", verbose=0)
+    whole = train(configuration, tmp_path / "whole")
     stopped(STEPS + 5, configuration, tmp_path / "run", checkpoint_steps=2)
-    resumed = train(configuration, tmp_path / "run", resume=True, verbose=0)
+    resumed = train(configuration, tmp_path / "run", resume=True)
     assert rows(resumed.folder) == rows(whole.folder)
     assert same_weights(resumed, whole)
     np.testing.assert_array_equal(load(resumed.folder).vae.generate(3, label=[1, 2, 3]), whole.vae.generate(3, label=[1, 2, 3]))
@@ -92,12 +98,12 @@ def test_a_conditional_denoising_run_with_averaged_weights_resumes_exactly(tmp_p
 
 def test_resuming_a_complete_run_changes_nothing(complete):
     before = {path: path.stat().st_mtime_ns for path in complete.folder.rglob("*") if path.is_file()}
-    train(config(**LONGER), complete.folder, resume=True, verbose=0)
+    train(config(**LONGER), complete.folder, resume=True)
     assert before == {path: path.stat().st_mtime_ns for path in complete.folder.rglob("*") if path.is_file()}
 
 
 def test_resuming_where_nothing_was_begun_begins(tmp_path):
-    assert train(config(epochs=2), tmp_path / "run", resume=True, verbose=0).folder.exists()
+    assert train(config(epochs=2), tmp_path / "run", resume=True).folder.exists()
 
 
 @pytest.mark.parametrize(
@@ -213,7 +219,7 @@ def test_what_was_passed_over_does_not_count_as_new(complete, copy):
         truncate(data_of(copy / "checkpoints" / name))
     stopped(2 * STEPS + 8, config(**LONGER), copy, resume=True, checkpoint_steps=3)
     assert checkpoints(copy) == {"epoch-2", "epoch-3-step-3", "epoch-3-step-6"}
-    assert same_weights(train(config(**LONGER), copy, resume=True, verbose=0), complete)
+    assert same_weights(train(config(**LONGER), copy, resume=True), complete)
 
 
 def test_where_all_checkpoints_are_damaged_the_run_is_refused_and_left_as_it_is(vae, copy):
@@ -249,7 +255,7 @@ def test_checkpoints_of_an_earlier_version_are_refused(vae, copy):
 
 def test_a_run_that_died_before_its_first_checkpoint_begins_again(complete, copy):
     shutil.rmtree(copy / "checkpoints")
-    train(config(**LONGER), copy, resume=True, verbose=0)
+    train(config(**LONGER), copy, resume=True)
     assert rows(copy) == rows(complete.folder)
 
 
@@ -258,7 +264,7 @@ def test_what_a_killed_process_was_writing_is_not_taken_for_whole(complete, copy
     shutil.rmtree(copy / "checkpoints" / "epoch-3")
     shutil.copytree(copy / "checkpoints" / "epoch-2", copy / "checkpoints" / ".unfinished")
     (copy / ".123-history.csv").write_text("epo")
-    resumed = train(config(**LONGER), copy, resume=True, verbose=0)
+    resumed = train(config(**LONGER), copy, resume=True)
     assert checkpoints(copy) == {"epoch-2", "epoch-3"}
     assert {path.name for path in copy.glob(".*")} == {".lock"}
     assert same_weights(resumed, complete)
@@ -282,7 +288,7 @@ def test_a_history_written_before_there_were_guards_is_read_and_continued(comple
         writer.writerows(written)
     assert [set(row) for row in History(path).rows] == [set(columns)] * 3
     shutil.rmtree(copy / "checkpoints" / "epoch-3")
-    resumed = train(config(**LONGER), copy, resume=True, verbose=0)
+    resumed = train(config(**LONGER), copy, resume=True)
     assert ["active_units" in row for row in rows(copy)] == [False, False, True]
     assert same_weights(resumed, complete)
 
@@ -305,6 +311,16 @@ def test_on_a_full_disk_the_training_stops_and_the_last_checkpoint_stays(vae, tm
     assert checkpoints(folder) >= {last, "epoch-1"}
     assert not (folder / "checkpoints" / ".unfinished").exists()
     assert restored(vae, folder).name == last
+
+
+def test_where_there_is_no_room_for_the_weights_it_is_said_and_they_are_written_later(complete, tmp_path, full):
+    full_at_the_end = keras.callbacks.LambdaCallback(on_train_end=lambda logs: full())
+    message = r"model.weights.h5` needs 1 MB of disk, and there is less \(File too large\); make room and go on with --resume\.$"
+    with pytest.raises(RunError, match=message):
+        train_with([full_at_the_end], config(**LONGER), tmp_path / "run")
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    assert same_weights(train(config(**LONGER), tmp_path / "run", resume=True), complete)
 
 
 def test_where_there_is_no_room_for_the_history_the_last_checkpoint_stays(vae, tmp_path, monkeypatch):

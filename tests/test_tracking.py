@@ -472,7 +472,10 @@ def test_nothing_but_a_warning_comes_of_mlflow_being_away(mlflow_client, tmp_pat
 
 def test_the_first_line_says_what_will_run(tracked):
     alone = Cluster.alone()
-    line = announce.first_line(tracked.folder, tracked.config, tracked.vae, tracked.images(), alone, steps=2, first_epoch=4)
+    line, last = (
+        announce.first_line(tracked.folder, tracked.config, tracked.vae, tracked.images(), alone, steps=2, first_epoch=epoch)
+        for epoch in (4, 12)
+    )
     parameters = sum(np.prod(weight.shape) for weight in tracked.vae.trainable_variables)
     assert "\n" not in line
     assert line.startswith(f"resuming {tracked.folder}: {announce._count(int(parameters))} parameters (mlp, 3 latents, ")
@@ -483,6 +486,7 @@ def test_the_first_line_says_what_will_run(tracked):
     ):
         assert part in line
     assert line.endswith("epochs 5 to 12 of 2 steps of 700")
+    assert last.endswith("nothing left of 12 epochs of 2 steps of 700")
 
 
 @pytest.mark.parametrize(("number", "text"), [(999, "999"), (1234, "1.23 k"), (92_160, "92.2 k"), (1_100_000, "1.1 M")])

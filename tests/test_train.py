@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from trainings import config, rows, same_weights, truncate
+from trainings import config, rows, same_weights, train, truncate
 
 from vae_tf.errors import ConfigError, DataError, RunError
 from vae_tf.evaluation import log_weights
@@ -14,13 +14,12 @@ from vae_tf.files import locked
 from vae_tf.history import COLUMNS
 from vae_tf.run import load
 from vae_tf.schedule import LinearAnneal
-from vae_tf.train import train
 
 
 @pytest.fixture(scope="module")
 def complete(tmp_path_factory):
     """An uninterrupted run."""
-    return train(config(), tmp_path_factory.mktemp("runs") / "run", verbose=0)
+    return train(config(), tmp_path_factory.mktemp("runs") / "run", trackers=("tensorboard",))
 
 
 def test_a_run_folder_is_complete(complete):
@@ -42,7 +41,7 @@ def test_loading_a_run_gives_the_trained_model(complete):
 
 
 def test_the_same_configuration_gives_the_same_numbers(complete, tmp_path):
-    again = train(config(), tmp_path / "run", verbose=0)
+    again = train(config(), tmp_path / "run")
     assert rows(again.folder) == rows(complete.folder)
     assert same_weights(again, complete)
 
@@ -59,7 +58,7 @@ def test_where_a_data_set_changed_is_said(tmp_path, change, message):
     arrays = {"x": rng.random((400, 4, 4, 1)).astype(np.float32), "y": np.arange(400) % 2}
     sets = [f"data.source=npz:{tmp_path}/a.npz", "data.binarize=none", "model.likelihood=normal", "model.condition=classes"]
     np.savez(tmp_path / "a.npz", **arrays)
-    run = train(config(epochs=2, batch_size=300).override(sets), tmp_path / "run", verbose=0)
+    run = train(config(epochs=2, batch_size=300).override(sets), tmp_path / "run")
     arrays[change][301] = 1 - arrays[change][301]
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(RunError, match=message):
@@ -84,18 +83,18 @@ def test_the_learning_rate_is_constant_and_then_falls_to_zero():
 )
 def test_what_can_not_work_is_refused_before_anything_is_written(changes, error, message, tmp_path):
     with pytest.raises(error, match=message):
-        train(config().override([f"{key}={value}" for key, value in changes.items()]), tmp_path / "run", verbose=0)
+        train(config().override([f"{key}={value}" for key, value in changes.items()]), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_that_holds_another_run_is_refused(complete, tmp_path):
     with pytest.raises(RunError, match="holds a run already; choose another for --run, or continue it with --resume"):
-        train(config(), complete.folder, verbose=0)
+        train(config(), complete.folder)
     with pytest.raises(RunError, match=r"another configuration \(training.epochs is 3 there and 4 here\)"):
-        train(config(epochs=4), complete.folder, resume=True, verbose=0)
+        train(config(epochs=4), complete.folder, resume=True)
     (tmp_path / "precious.txt").write_text("mine")
     with pytest.raises(RunError, match="exists and is no run folder; .*nothing was changed"):
-        train(config(), tmp_path, verbose=0)
+        train(config(), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
 
 
@@ -149,14 +148,14 @@ def test_a_training_that_diverges_is_stopped_and_said(tmp_path):
         r"` is (nan|inf|-inf).* in epoch 1, batch 2 \(optimizer step 2\): the training diverged. Try a smaller .*`training.learning_rate`"
     )
     with pytest.raises(RunError, match=message):
-        train(config(learning_rate=1e30), tmp_path / "run", verbose=0)
+        train(config(learning_rate=1e30), tmp_path / "run")
     assert not (tmp_path / "run" / "model.weights.h5").exists()
     assert not (tmp_path / "run" / "history.csv").exists()
 
 
 def test_two_trainings_can_not_share_a_folder(tmp_path):
     with locked(tmp_path / "run"), pytest.raises(RunError, match="is being trained by another process"):
-        train(config(), tmp_path / "run", verbose=0)
+        train(config(), tmp_path / "run")
 
 
 @pytest.mark.parametrize("late", ["x_train", "x_test"])
@@ -166,7 +165,7 @@ def test_every_image_is_checked_before_training(late, tmp_path):
     arrays[late][-1] = 0.5
     np.savez(tmp_path / "images.npz", **arrays)
     with pytest.raises(DataError, match="only 0 and 1 for a Bernoulli"):
-        train(config().override([f"data.source=npz:{tmp_path}/images.npz", "data.binarize=none"]), tmp_path / "run", verbose=0)
+        train(config().override([f"data.source=npz:{tmp_path}/images.npz", "data.binarize=none"]), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -174,11 +173,11 @@ def test_too_few_test_images_for_a_standard_error_are_refused(tmp_path):
     np.savez(tmp_path / "images.npz", x_train=np.zeros((20, 4, 4, 1), np.float32), x_test=np.zeros((1, 4, 4, 1), np.float32))
     arguments = [f"data.source=npz:{tmp_path}/images.npz", "data.binarize=none", "training.batch_size=5"]
     with pytest.raises(DataError, match="leaves 1 test image.*raise `data.test`"):
-        train(config().override(arguments), tmp_path / "run", verbose=0)
+        train(config().override(arguments), tmp_path / "run")
 
 
 def test_a_log_of_a_long_training_is_short(capsys, tmp_path):
-    train(config(epochs=60), tmp_path / "run")
+    train(config(epochs=60), tmp_path / "run", verbose=2)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
     assert 20 <= len(lines) <= 30
     assert lines[-1].startswith("epoch 60/60  loss ")
@@ -190,7 +189,7 @@ CONDITIONAL = ["model.condition=classes", "model.prior=conditional-normal", "dat
 @pytest.fixture(scope="module")
 def conditional(tmp_path_factory):
     """An uninterrupted run of a denoising model of labelled images."""
-    return train(config(epochs=15).override(CONDITIONAL), tmp_path_factory.mktemp("runs") / "run", verbose=0)
+    return train(config(epochs=15).override(CONDITIONAL), tmp_path_factory.mktemp("runs") / "run")
 
 
 def test_labels_reach_the_model(conditional):
@@ -204,8 +203,8 @@ def test_changed_labels_are_noticed_where_the_model_has_seen_them(tmp_path):
     x, y = np.random.default_rng(0).random((40, 4, 4, 1)).astype(np.float32), np.arange(40) % 2
     sets = [f"data.source=npz:{tmp_path}/images.npz", "data.binarize=none", "model.likelihood=normal", "training.batch_size=8"]
     np.savez(tmp_path / "images.npz", x=x, y=y)
-    plain = train(config().override(sets), tmp_path / "plain", verbose=0)
-    labelled = train(config().override([*sets, "model.condition=classes"]), tmp_path / "labelled", verbose=0)
+    plain = train(config().override(sets), tmp_path / "plain")
+    labelled = train(config().override([*sets, "model.condition=classes"]), tmp_path / "labelled")
     np.savez(tmp_path / "images.npz", x=x, y=1 - y)
     plain.images()
     with pytest.raises(RunError, match="are not those of the run: fingerprint is"):
@@ -226,7 +225,7 @@ def test_a_configuration_and_a_summary_without_the_keys_of_labels_and_corruption
     assert len(old) == len(lines) - 6
     (copy / "config.yaml").write_text("".join(old))
     assert len(load(copy).test_images()[0]) == 180
-    train(config(), copy, resume=True, verbose=0)
+    train(config(), copy, resume=True)
 
 
 @pytest.mark.parametrize(
@@ -244,12 +243,12 @@ def test_labels_that_do_not_fit_the_condition_are_refused_before_anything_is_wri
     np.savez(tmp_path / "images.npz", **images, **arrays)
     sets = [f"data.source=npz:{tmp_path}/images.npz", "data.binarize=none", "training.batch_size=5", f"model.condition={condition}"]
     with pytest.raises(error, match=message):
-        train(config().override(sets), tmp_path / "run", verbose=0)
+        train(config().override(sets), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_noise_that_leaves_the_support_is_for_the_encoder_alone(tmp_path):
-    run = train(config(epochs=2).override(["data.corrupt=normal", "data.corruption=0.5"]), tmp_path / "run", verbose=0)
+    run = train(config(epochs=2).override(["data.corrupt=normal", "data.corruption=0.5"]), tmp_path / "run")
     assert np.isfinite([row["elbo"] for row in rows(run.folder)]).all()
 
 

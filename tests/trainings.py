@@ -7,7 +7,7 @@ import pytest
 import tf_keras as keras
 
 from vae_tf.config import Config
-from vae_tf.train import train
+from vae_tf.train import train as train_as_a_user
 
 
 def config(epochs=3, **training):
@@ -34,13 +34,18 @@ def same_weights(first, second):
     return all(np.array_equal(a, b) for a, b in zip(first.vae.trainable_variables, second.vae.trainable_variables))
 
 
+def train(*args, **kwargs):
+    """Train without a word and without trackers, on which no number depends."""
+    return train_as_a_user(*args, **{"verbose": 0, "trackers": ()} | kwargs)
+
+
 def train_with(callbacks, *args, **kwargs):
     """Train with further callbacks, after the others; what spoils comes first."""
     fit, callbacks = keras.Model.fit, list(callbacks)
     first, last = ([one for one in callbacks if isinstance(one, Spoil) is spoils] for spoils in (True, False))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(keras.Model, "fit", lambda self, *a, **k: fit(self, *a, **k | {"callbacks": [*first, *k["callbacks"], *last]}))
-        return train(*args, **{"verbose": 0} | kwargs)
+        return train(*args, **kwargs)
 
 
 class At(keras.callbacks.Callback):

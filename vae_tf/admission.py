@@ -59,8 +59,9 @@ def check_folder(folder: Path, config: Config, resume: bool) -> None:
     if not resume:
         raise RunError(f"`{folder}` holds a run already; choose another for --run, or continue it with --resume.")
     stored = configs.read(folder / CONFIG)
-    # A run that was stopped may go on with rollbacks: up to there, none would have been made.
-    stored = replace(stored, training=replace(stored.training, non_finite=config.training.non_finite))
+    # A run that was stopped may go on with rollbacks: up to there, none would have been made. No number depends on the steps of a call.
+    now = {name: getattr(config.training, name) for name in ("non_finite", "steps_per_execution")}
+    stored = replace(stored, training=replace(stored.training, **now))
     if stored != config:
         different = configs.difference(stored.to_dict(), config.to_dict())
         raise RunError(f"`{folder}` holds a run of another configuration ({different}); choose another for --run.")

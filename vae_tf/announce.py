@@ -56,6 +56,8 @@ def first_line(folder: Path, config: Config, vae: VAE, images: Images, cluster: 
     named = {"posterior": model.posterior, "prior": model.prior, "likelihood": model.likelihood, "condition": model.condition}
     pieces = [f"{spec['name']} {axis}" for axis, spec in named.items() if spec]
     networks = " and ".join(dict.fromkeys((model.encoder["name"], model.decoder["name"])))
+    whole = f"{epochs} epoch{'s' * (epochs > 1)}"
+    left = f"epochs {first_epoch + 1} to {epochs}" if first_epoch < epochs else f"nothing left of {whole}"
     parameters = _count(sum(weight.shape.num_elements() for weight in vae.trainable_variables))
     told = [
         f"{parameters} parameters ({networks}, {latents} latents, {', '.join(pieces)}, {config.objective['name']})",
@@ -65,7 +67,7 @@ def first_line(folder: Path, config: Config, vae: VAE, images: Images, cluster: 
         *([str(cluster)] if cluster.replicas > 1 else []),
         keras.mixed_precision.global_policy().name,
         str(vae.execution),
-        f"epochs {first_epoch + 1} to {epochs}" if first_epoch else f"{epochs} epoch{'s' * (epochs > 1)}",
+        left if first_epoch else whole,
     ]
     return f"{'resuming' if first_epoch else 'training'} {folder}: {', '.join(told)} of {steps:,} steps of {config.training.batch_size}"
 

@@ -138,7 +138,8 @@ class TrainingConfig:
             training ends (Polyak and Juditsky, 1992); None keeps the weights of the last step.
         jit_compile: compile the training step with XLA: faster for dense networks on a CPU, slower for convolutions. None: as the model,
             the machine and the length of the training suggest.
-        steps_per_execution: optimizer steps in one call from Python. None: many where they are short.
+        steps_per_execution: optimizer steps in one call from Python. None: many where they are short. No number depends on it, save that
+            rollbacks come between calls.
         non_finite: what follows a loss or weight that is no finite number: `stop` ends the training, `rollback` goes back to the weights
             and the optimizer of the beginning of the epoch and on with its other batches, ten times at most.
         patience: after how many epochs without a smaller `val_loss` the training ends early; its weights are then those of the epoch with

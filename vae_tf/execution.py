@@ -17,9 +17,9 @@ _SIGNATURE = inspect.signature(keras.Model.fit)
 
 
 class Work(NamedTuple):
-    """What there is to do."""
+    """What there is to do, with what was done before a resumption: a training that goes on must not choose otherwise."""
 
-    steps: int  # of the optimizer, in all
+    steps: int  # of the optimizer, from the first epoch to the last
     batch_size: int  # images of each
 
 
@@ -83,7 +83,7 @@ def work_of(*args: Any, **kwargs: Any) -> Work | None:
     steps = known["steps_per_epoch"] or steps
     validation = known["validation_data"]
     endless = isinstance(validation, tf.data.Dataset) and validation.cardinality() < 0 and known["validation_steps"] is None
-    return None if endless or steps < 1 else Work(steps * (known["epochs"] - known["initial_epoch"]), batch_size)
+    return None if endless or steps < 1 else Work(steps * known["epochs"], batch_size)
 
 
 def _uses(weight: tf.Variable, vae: Any) -> float:

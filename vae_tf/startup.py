@@ -1,13 +1,14 @@
 """Starting TensorFlow on a command line."""
 
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-__all__ = ["start_tensorflow"]
+__all__ = ["answering_sigterm", "start_tensorflow"]
 
 
 def start_tensorflow(devices: int | None = None) -> Any:
@@ -30,6 +31,26 @@ def start_tensorflow(devices: int | None = None) -> Any:
         tf.zeros(1)  # looks for devices
         logging.set_verbosity(logging.ERROR)
     return cluster
+
+
+@contextmanager
+def answering_sigterm() -> Iterator[None]:
+    """End with the exit code of a training that was asked to stop, also where none listens: while it is prepared, and when it has ended.
+
+    At once, and not by an exception, which could end in the hands of code that only tries something. Files are whole at any moment.
+    """
+
+    def end(*_: Any) -> None:
+        os.write(2, b"stopped by SIGTERM outside of the training's steps; go on with the same command and --resume.\n")
+        os._exit(os.EX_TEMPFAIL)
+
+    before = signal.getsignal(signal.SIGTERM)
+    if before != signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

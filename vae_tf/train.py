@@ -1,7 +1,7 @@
 """Training: fit a configuration into a run folder, epoch by epoch, so that it can be stopped and resumed exactly."""
 
 import logging
-import shutil
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -168,7 +168,12 @@ def _training_batches(
 def _save_weights(vae: VAE, target: Path) -> None:
     """Save the weights, where there is room: a full disk in the middle of an HDF5 file can take the process with it."""
     needed = 2 * sum(weight.nbytes for weight in vae.get_weights()) + 2**20
-    if shutil.disk_usage(target.parent).free < needed:
-        raise RunError(f"`{target}` needs {needed / 1e6:.0f} MB of disk, and there is less; make room and go on with --resume.")
     with replacing(target) as path:
+        try:
+            with path.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, needed)  # quotas and limits count, too
+        except OSError as error:
+            raise RunError(
+                f"`{target}` needs {needed / 1e6:.0f} MB of disk, and there is less ({error.strerror}); make room and go on with --resume."
+            ) from None
         vae.save_weights(path)

@@ -7,7 +7,7 @@ import click
 
 from vae_tf import config as configs
 from vae_tf.options import DATA_DIR, again
-from vae_tf.startup import start_tensorflow
+from vae_tf.startup import answering_sigterm, start_tensorflow
 
 __all__ = ["train"]
 
@@ -38,6 +38,7 @@ _TRACKERS = ("mlflow", "tensorboard")
     "--devices", type=click.IntRange(min=1), help="Devices of this machine that share each batch.  [default: all GPUs, or the CPU]"
 )
 @DATA_DIR
+@answering_sigterm()
 def train(
     preset: str,
     folder: Path,
