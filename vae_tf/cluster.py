@@ -7,23 +7,27 @@ them this process is. The first is the chief, the one that writes.
 import hashlib
 import json
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, final
 
 import tensorflow as tf
+from tensorflow.python.eager import context
 
-from vae_tf.deputy import stopping_at_once
-from vae_tf.errors import ConfigError, RunError
+from vae_tf.deputy import SIGNALS
+from vae_tf.errors import ConfigError, LostWorker, RunError, reason
+from vae_tf.rendezvous import meet
 
 __all__ = ["Cluster", "connect", "named"]
 
 _START_MINUTES = 10.0
+_CONNECT_S = 60.0
 _SHARED = 4  # things that must be the same, at most
 _EXAMPLE = '{"cluster": {"worker": ["host1:12345", "host2:12345"]}, "task": {"type": "worker", "index": 0}}'
 
@@ -147,6 +151,8 @@ def connect(devices: int | None = None, *, minutes: float = _START_MINUTES) -> C
 
     Raises:
         ConfigError: TF_CONFIG is malformed, or there are fewer devices.
+        LostWorker: the others did not come.
+        PreemptedRun: SIGTERM came while it waited for them.
     """
     workers, index = _told(os.environ.get("TF_CONFIG", ""))
     names = _devices(devices)
@@ -154,10 +160,8 @@ def connect(devices: int | None = None, *, minutes: float = _START_MINUTES) -> C
         return Cluster(tf.distribute.MirroredStrategy(names) if len(names) > 1 else tf.distribute.get_strategy())
     others = ", ".join(address for number, address in enumerate(workers) if number != index)
     print(f"worker {index} of {len(workers)} at {workers[index]}: waiting for {others}", file=sys.stderr, flush=True)
-    with (
-        stopping_at_once(),
-        _within(minutes, f"error: worker {index} waited {minutes:g} minutes for {others}; start all workers, then it goes on."),
-    ):
+    meet(workers, index, 60 * minutes)
+    with _connecting():
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     return Cluster(strategy, len(workers), index)
 
@@ -201,17 +205,18 @@ def _devices(count: int | None) -> list[str]:
 
 
 @contextmanager
-def _within(minutes: float, otherwise: str) -> Iterator[None]:
-    """End the process if what follows takes longer: inside of TensorFlow it can neither be interrupted nor told to stop."""
-
-    def give_up() -> None:
-        print(otherwise, file=sys.stderr, flush=True)
-        os._exit(os.EX_TEMPFAIL)
-
-    timer = threading.Timer(60 * minutes, give_up)
-    timer.daemon = True
-    timer.start()
+def _connecting() -> Iterator[None]:
+    """Let TensorFlow find workers that have just met: no thread of Python runs meanwhile, so signals must do without, and time be short."""
+    this = context.context()
+    configure = this.configure_coordination_service
+    this.configure_coordination_service = partial(configure, cluster_register_timeout_in_ms=int(1000 * _CONNECT_S))
+    heeding = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS if heeding}
     try:
         yield
+    except tf.errors.OpError as error:
+        raise LostWorker(f"the workers have met, and lost each other ({reason(error)}); start all again with the same command.") from None
     finally:
-        timer.cancel()
+        this.configure_coordination_service = configure
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

@@ -1,6 +1,7 @@
 """Training: fit a configuration into a run folder, epoch by epoch, so that it can be stopped and resumed exactly."""
 
 import logging
+import re
 import shutil
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -135,9 +136,15 @@ def train(
         if cluster.workers == 1:
             raise
         raise LostWorker(
-            f"worker {cluster.index} ends, as another has ended or can not be reached ({reason(error)}); "
+            f"worker {cluster.index} ends, as {_lost(error)} has ended or can not be reached; "
             "start all again with the same command and --resume."
         ) from None
+
+
+def _lost(error: tf.errors.OpError) -> str:
+    """Return whom an error is about; where one has ended, the next may have, too, and be the one that is told."""
+    found = re.search(r"/job:(\w+)/replica:0/task:(\d+)", error.message)
+    return f"another ({found[1]} {found[2]})" if found else f"another ({reason(error)})"
 
 
 def _prepare(config: Config, folder: Path, data_dir: str | None, resume: bool, cluster: Cluster) -> tuple[Images, DataSummary, VAE] | None:
