@@ -25,6 +25,8 @@ _KEPT = 2
 _STATE, _UNFINISHED = "state", ".unfinished"
 _MINUTES = 10.0
 _DAMAGE = (tf.errors.OpError, OSError, IndexError, KeyError, ValueError, RuntimeError, AssertionError)
+# Other processes have ended: a checkpoint is written by all, as each has a part of it.
+_OTHERS = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
 
 
 @final
@@ -173,6 +175,7 @@ class Keeper(keras.callbacks.Callback):
 
         Raises:
             RunError: the disk is full; the checkpoints before stay.
+            OpError: another process that writes it, too, has ended.
         """
         if self.now == self._saved:
             return
@@ -188,6 +191,8 @@ class Keeper(keras.callbacks.Callback):
             sync(self.folder)
         except (tf.errors.OpError, OSError) as error:
             shutil.rmtree(unfinished, ignore_errors=True)
+            if isinstance(error, _OTHERS):
+                raise
             raise self._full(error) from None
         self._saved, self._saved_s = self.now, time.monotonic()
         self._tidy()
