@@ -126,7 +126,7 @@ class Cluster:
             others = [index for index, row in enumerate(rows) if row[number] != rows[0][number]]
             if others:
                 raise RunError(
-                    f"`{name}` must be the same on all workers, and {named(others)} differ{'s' * (len(others) == 1)} from worker 0 "
+                    f"{name} must be the same on all workers, and {named(others)} differ{'s' * (len(others) == 1)} from worker 0 "
                     f"(this is worker {self.index}); start all with the same command, versions and data."
                 )
 
