@@ -50,7 +50,7 @@ def test_workers_that_come_in_any_order_go_on_when_all_are_there(addresses, dela
 
 
 def test_whoever_is_missing_is_named(addresses):
-    found = came(addresses, {0: 0, 1: 0}, within_s=1.2)
+    found = came(addresses, {0: 0, 1: 0.5}, within_s=1.2)
     assert found[0] == "worker 0 waited 0.02 minutes for third:1; start all workers, then it goes on."
     assert found[1] == f"worker 1 waited 0.02 minutes for {addresses[0]}; start all workers, then it goes on."
 
