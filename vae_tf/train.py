@@ -136,15 +136,17 @@ def train(
         if cluster.workers == 1:
             raise
         raise LostWorker(
-            f"worker {cluster.index} ends, as {_lost(error)} has ended or can not be reached; "
+            f"worker {cluster.index} ends, as {_lost(error, cluster)} has ended or can not be reached; "
             "start all again with the same command and --resume."
         ) from None
 
 
-def _lost(error: tf.errors.OpError) -> str:
+def _lost(error: tf.errors.OpError, cluster: Cluster) -> str:
     """Return whom an error is about; where one has ended, the next may have, too, and be the one that is told."""
-    found = re.search(r"/job:(\w+)/replica:0/task:(\d+)", error.message)
-    return f"another ({found[1]} {found[2]})" if found else f"another ({reason(error)})"
+    resolver = cluster.strategy.cluster_resolver
+    told = re.findall(r"/job:(\w+)/replica:0/task:(\d+)", error.message)
+    others = [f"{job} {task}" for job, task in told if (job, int(task)) != (resolver.task_type, resolver.task_id)]
+    return f"another ({others[0] if others else reason(error)})"
 
 
 def _prepare(config: Config, folder: Path, data_dir: str | None, resume: bool, cluster: Cluster) -> tuple[Images, DataSummary, VAE] | None:
