@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from vae_tf.errors import LostWorker, PreemptedRun
@@ -49,8 +49,9 @@ def _gather(addresses: Sequence[str], end_s: float) -> list[int]:
     with selectors.DefaultSelector() as selector, socket.create_server(("", port), **both) as server:  # type: ignore[arg-type]
         selector.register(server, selectors.EVENT_READ)
         try:
-            while missing := sorted(set(range(1, len(addresses))) - came.keys()):
-                if time.monotonic() > end_s:
+            # All are there when nothing is left to read: one that has ended meanwhile leaves its end.
+            while (missing := sorted(set(range(1, len(addresses))) - came.keys())) or selector.select(0):
+                if time.monotonic() > end_s and missing:
                     return missing
                 for key, _ in selector.select(_RETRY_S):
                     if key.fileobj is server:
@@ -67,7 +68,8 @@ def _gather(addresses: Sequence[str], end_s: float) -> list[int]:
                             one.close()
             for one in came.values():
                 one.settimeout(_ANSWER_S)
-                one.sendall(_GO)
+                with suppress(OSError):  # it ends just now: the others will miss it
+                    one.sendall(_GO)
             for one in came.values():
                 _received(one)  # they end the connection: who does keeps the port for a while
         finally:
