@@ -7,20 +7,25 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 
-from tests.trainings import rows
+from tests.trainings import rows, same_weights
+from vae_tf import train as training
 from vae_tf.cluster import connect
+from vae_tf.config import preset
 from vae_tf.errors import ConfigError
 from vae_tf.images import Split
 from vae_tf.pipeline import training_batches, validation_batches
 from vae_tf.run import load
 
 RNG = np.random.default_rng(0)
-SETS = ["training.epochs=3", "training.batch_size=300", "training.learning_rate=0.01", "objective.warmup_epochs=1", "model.latent_dim=2"]
-SETS += ["model.encoder.hidden=[8]", "model.decoder.hidden=[8]"]
+EPOCHS = 3
+SETS = [f"training.epochs={EPOCHS}", "training.batch_size=100", "training.learning_rate=0.01", "training.steps_per_execution=2"]
+SETS += ["model.latent_dim=2", "model.encoder.hidden=[8]", "model.decoder.hidden=[8]", "model.condition=classes"]
+SETS += ["data.binarize=dynamic", "objective.warmup_epochs=1"]
 
 
 @pytest.mark.parametrize(("parts", "pieces"), [(2, 1), (1, 3), (2, 2)])
@@ -86,41 +91,61 @@ def train(folder, *more, cluster=None):
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def pair(folder, *more):
-    """Start two workers."""
+def addresses():
+    """Two that are free."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(2)]
         for one in sockets:
             one.bind(("127.0.0.1", 0))
-        workers = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+        return [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+
+
+def pair(folder, *more, apart=((), ())):
+    """Start two workers, with options for both and for each."""
+    workers = addresses()
     told = ({"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}} for index in range(2))
-    return [train(folder, *more, cluster=cluster) for cluster in told]
+    return [train(folder, *more, *own, cluster=cluster) for cluster, own in zip(told, apart)]
 
 
-def ended(process):
+def ended(process, timeout=300):
     """Wait, and return the exit code and what was said."""
-    out, err = process.communicate(timeout=600)
+    out, err = process.communicate(timeout=timeout)
     return process.returncode, out + err
+
+
+def until(processes, condition):
+    """Wait for a condition, and fail if a process ends before."""
+    while not condition():
+        for process in processes:
+            assert process.poll() is None, ended(process)
+        time.sleep(0.001)
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """The folder of a training by one process."""
-    folder = tmp_path_factory.mktemp("alone") / "run"
-    assert ended(train(folder))[0] == 0
-    return folder
+    """The run of one process, this one."""
+    return training.train(preset("digits").override(SETS), tmp_path_factory.mktemp("alone") / "run", verbose=0)
 
 
 def check_same(folder, alone):
-    assert len(rows(folder)) == 3
-    for found, expected in zip(rows(folder), rows(alone)):
+    assert len(rows(folder)) == EPOCHS
+    for found, expected in zip(rows(folder), rows(alone.folder)):
         assert found.keys() == expected.keys()
         np.testing.assert_allclose(list(found.values()), list(expected.values()), rtol=1e-4)
-    for found, expected in zip(load(folder).vae.trainable_variables, load(alone).vae.trainable_variables):
+    for found, expected in zip(load(folder).vae.trainable_variables, alone.vae.trainable_variables):
         np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 @pytest.mark.slow
+def test_two_workers_give_the_numbers_of_one(alone, tmp_path):
+    results = [ended(process) for process in pair(tmp_path / "run")]
+    assert [code for code, _ in results] == [0, 0], results
+    assert "worker 0 of 2, 2 devices in all" in results[0][1]
+    assert "epoch 1/" not in results[1][1], "one of them tells"
+    check_same(tmp_path / "run", alone)
+
+
+@pytest.mark.kills
 def test_two_devices_give_the_numbers_of_one(alone, tmp_path):
     code, said = ended(train(tmp_path / "run", "--devices", "2"))
     assert code == 0, said
@@ -128,19 +153,103 @@ def test_two_devices_give_the_numbers_of_one(alone, tmp_path):
     check_same(tmp_path / "run", alone)
 
 
-@pytest.mark.slow
-def test_two_workers_give_the_numbers_of_one_also_when_one_dies_and_both_are_started_again(alone, tmp_path):
-    folder = tmp_path / "run"
-    chief, other = pair(folder, "--checkpoint-steps", "1")
-    while not (folder / "checkpoints" / "epoch-1").exists():
-        assert chief.poll() is None, ended(chief)
-    other.send_signal(signal.SIGKILL)
-    other.wait()
-    code, said = ended(chief)
-    assert code == os.EX_TEMPFAIL, said
-    assert "worker 0 ends, as another has ended or can not be reached" in said
-    assert "start all again with the same command and --resume" in said
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """The run of two workers that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("together") / "run"
     results = [ended(process) for process in pair(folder)]
     assert [code for code, _ in results] == [0, 0], results
-    assert "resuming" in results[0][1]
-    check_same(folder, alone)
+    return folder
+
+
+def at_the_start(folder):
+    return (folder / "config.yaml").exists()
+
+
+def within_an_epoch(folder):
+    return any((folder / "checkpoints").glob("epoch-2-step-*"))
+
+
+def in_a_write(folder):
+    return within_an_epoch(folder) and (folder / "checkpoints" / ".unfinished").exists()
+
+
+@pytest.mark.kills
+@pytest.mark.parametrize(
+    ("number", "target", "moment", "codes"),
+    [
+        (signal.SIGKILL, 0, at_the_start, (-9, 75)),
+        (signal.SIGKILL, 0, in_a_write, (-9, 75)),
+        (signal.SIGKILL, 1, within_an_epoch, (75, -9)),
+        (signal.SIGTERM, 0, within_an_epoch, (75, 75)),
+        (signal.SIGTERM, 1, within_an_epoch, (75, 75)),
+        (signal.SIGINT, 1, within_an_epoch, (75, 130)),
+    ],
+)
+def test_two_workers_of_which_one_is_stopped_end_and_resume_to_the_numbers_of_undisturbed_ones(
+    together, tmp_path, number, target, moment, codes
+):
+    folder = tmp_path / "run"
+    processes = pair(folder, "--checkpoint-steps", "1")
+    until(processes, lambda: moment(folder))
+    processes[target].send_signal(number)
+    results = [ended(process, 60) for process in processes]
+    assert tuple(code for code, _ in results) == codes, results
+    said = results[1 - target][1]
+    if number == signal.SIGKILL:
+        assert f"worker {1 - target} ends, as another (worker {target}) has ended or can not be reached" in said
+        assert "start all again with the same command and --resume" in said
+    else:
+        assert "stopped as another worker was after step" in said
+        before = {path.name for path in (folder / "checkpoints").iterdir()}
+        assert any("step" in name for name in before)
+    results = [ended(process) for process in pair(folder, "--checkpoint-steps", "2")]
+    assert [code for code, _ in results] == [0, 0], results
+    assert rows(folder) == rows(together)
+    assert same_weights(load(folder), load(together))
+
+
+@pytest.mark.kills
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ((("--set", "training.epochs=9"), ()), "the configuration must be the same on all workers, and worker 1 differs from worker 0"),
+        ((("--run", "ELSEWHERE"), ()), "worker 1 can not see the `"),
+        (((), ("--set", "data.source=npz:/none.npz")), "worker 1 can not begin, for a reason of which the output there tells"),
+    ],
+)
+def test_workers_that_do_not_fit_together_are_refused(options, told, tmp_path):
+    options = [[str(tmp_path / "else") if word == "ELSEWHERE" else word for word in words] for words in options]
+    results = [ended(process) for process in pair(tmp_path / "run", apart=options)]
+    assert [code for code, _ in results] == [2, 2], results
+    assert told in results[0][1]
+
+
+@pytest.mark.kills
+@pytest.mark.parametrize("setting", ["training.learning_rate=1e30", "training.patience=1"])
+def test_what_one_worker_decides_all_decide(setting, tmp_path):
+    """A loss that is no number stops all; so does a patience that is exhausted."""
+    stops = "patience" in setting
+    more = [*("--set", setting), *(("--set", "training.epochs=30", "--set", "objective.warmup_epochs=0") if stops else ())]
+    results = [ended(process) for process in pair(tmp_path / "run", *more)]
+    assert [code for code, _ in results] == ([0, 0] if stops else [2, 2]), results
+    assert ("the best of" if stops else "the training diverged") in results[0][1]
+
+
+@pytest.mark.slow
+def test_a_worker_that_waits_for_others_can_be_stopped(tmp_path):
+    process = train(tmp_path / "run", cluster={"cluster": {"worker": addresses()}, "task": {"type": "worker", "index": 1}})
+    for line in process.stderr:
+        if "waiting for" in line:
+            break
+    process.send_signal(signal.SIGTERM)
+    code, said = ended(process, 60)
+    assert code == os.EX_TEMPFAIL, said
+
+
+@pytest.mark.slow
+def test_a_worker_of_a_complete_run_waits_for_nobody(alone, tmp_path):
+    told = {"cluster": {"worker": addresses()}, "task": {"type": "worker", "index": 1}}
+    code, said = ended(train(alone.folder, cluster=told))
+    assert code == 0, said
+    assert f"trained {alone.folder}" in said

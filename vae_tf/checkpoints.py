@@ -25,6 +25,8 @@ _KEPT = 2
 _STATE, _UNFINISHED = "state", ".unfinished"
 _MINUTES = 10.0
 _DAMAGE = (tf.errors.OpError, OSError, IndexError, KeyError, ValueError, RuntimeError, AssertionError)
+# Other processes have ended: a checkpoint is written by all, as each has a part of it.
+_OTHERS = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
 
 
 @final
@@ -109,6 +111,7 @@ class Keeper(keras.callbacks.Callback):
         every: how often within an epoch.
         remembering: the callbacks whose state counts.
         best: the epoch whose checkpoint stays, as its weights may be those of the end; None for none.
+        agreed: from whether a checkpoint is due by the clock here to whether it is, for all processes that must write it.
     """
 
     def __init__(
@@ -119,10 +122,11 @@ class Keeper(keras.callbacks.Callback):
         every: Every = Every(),
         remembering: Iterable[Remembers] = (),
         best: Callable[[], int | None] = lambda: None,
+        agreed: Callable[[bool], bool] = bool,
     ):
         super().__init__()
         vae.optimizer.build(vae.trainable_variables)
-        self.folder, self.history, self.every, self.best = folder, history, every, best
+        self.folder, self.history, self.every, self.best, self.agreed = folder, history, every, best, agreed
         self.now = Position(0)
         self._saved: Position | None = None
         self._saved_s = time.monotonic()
@@ -171,6 +175,7 @@ class Keeper(keras.callbacks.Callback):
 
         Raises:
             RunError: the disk is full; the checkpoints before stay.
+            OpError: another process that writes it, too, has ended.
         """
         if self.now == self._saved:
             return
@@ -186,6 +191,8 @@ class Keeper(keras.callbacks.Callback):
             sync(self.folder)
         except (tf.errors.OpError, OSError) as error:
             shutil.rmtree(unfinished, ignore_errors=True)
+            if isinstance(error, _OTHERS):
+                raise
             raise self._full(error) from None
         self._saved, self._saved_s = self.now, time.monotonic()
         self._tidy()
@@ -214,7 +221,7 @@ class Keeper(keras.callbacks.Callback):
             self.now = Position(self.now.epochs, batch + 1)
             saved = self._saved or Position(0)
             taken = (self.now.epochs - saved.epochs) * steps + self.now.step - saved.step
-            if self.every.due(taken, time.monotonic() - self._saved_s):
+            if self.agreed(self.every.due(taken, time.monotonic() - self._saved_s)):
                 self.save()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -270,4 +277,5 @@ class _Memory(tf.train.experimental.PythonState):
         memory = json.loads(string_value)
         self.seconds = memory["seconds"]
         for one in self._callbacks:
-            one.recall(memory["callbacks"][type(one).__name__])
+            if type(one).__name__ in memory["callbacks"]:  # or it was not there when this was written, by other processes
+                one.recall(memory["callbacks"][type(one).__name__])

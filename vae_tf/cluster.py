@@ -4,27 +4,31 @@ Several hosts are described by the environment variable TF_CONFIG, as TensorFlow
 them this process is. The first is the chief, the one that writes.
 """
 
+import hashlib
 import json
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, final
 
 import tensorflow as tf
+from tensorflow.python.eager import context
 
-from vae_tf.errors import ConfigError, RunError
-from vae_tf.files import locked
+from vae_tf.deputy import SIGNALS
+from vae_tf.errors import ConfigError, LostWorker, RunError, reason
+from vae_tf.rendezvous import meet
 
-__all__ = ["Cluster", "connect", "workplace"]
+__all__ = ["Cluster", "connect", "named"]
 
 _START_MINUTES = 10.0
+_CONNECT_S = 60.0
+_SHARED = 4  # things that must be the same, at most
 _EXAMPLE = '{"cluster": {"worker": ["host1:12345", "host2:12345"]}, "task": {"type": "worker", "index": 0}}'
 
 
@@ -76,7 +80,14 @@ class Cluster:
 
     def any(self, here: bool) -> bool:
         """Return whether it is so in any process; all must ask, and at the same step. So all are there when it returns."""
-        return here if self.workers == 1 else self._sum(int(here)) > 0
+        return any(row[0] for row in self.gather(here))
+
+    def gather(self, *values: int) -> list[tuple[int, ...]]:
+        """Return what each process has, in their order; all must ask at the same step, with as many values, up to 2^63."""
+        if self.workers == 1:
+            return [values]
+        rows = self._gather(tf.constant(values, tf.int64)).numpy().tolist()
+        return [tuple(row) for row in rows[:: self.replicas // self.workers]]
 
     def agree(self, step: int, folder: Path) -> None:
         """Check that all begin at the same optimizer step.
@@ -84,12 +95,50 @@ class Cluster:
         Raises:
             RunError: they do not.
         """
-        if self.workers > 1 and self._sum(step) != self.replicas * step:
-            raise RunError(f"the workers do not begin at one step, this one at {step}: `{folder}` must be one folder that all of them see.")
+        steps = [row[0] for row in self.gather(step)]
+        if len(set(steps)) > 1:
+            told = ", ".join(f"{index} at {step}" for index, step in enumerate(steps))
+            raise RunError(f"the workers do not begin at one step ({told}): `{folder}` must be one folder that all of them see.")
 
-    def _sum(self, value: int) -> int:
-        """Return the sum over all replicas."""
-        return int(self.strategy.reduce("SUM", self.strategy.run(tf.constant, args=(value, tf.int64)), axis=None))
+    @contextmanager
+    def together(self) -> Iterator[dict[str, object]]:
+        """Let all go on, or none: where what follows fails in one process, the others end too.
+
+        Yields:
+            Where to put, by name, what must be the same in all.
+
+        Raises:
+            RunError: it failed in another process, or something is not the same.
+        """
+        shared: dict[str, object] = {}
+        try:
+            yield shared
+        except Exception:
+            with suppress(tf.errors.OpError):  # that others have ended, too, is not what is wrong here
+                self.gather(*[0] * (1 + _SHARED))
+            raise
+        digests = [_digest(value) for value in shared.values()]
+        rows = self.gather(1, *digests, *[0] * (_SHARED - len(digests)))
+        failed = [index for index, row in enumerate(rows) if not row[0]]
+        if failed:
+            raise RunError(f"{named(failed)} can not begin, for a reason of which the output there tells; so worker {self.index} ends.")
+        for number, name in enumerate(shared, start=1):
+            others = [index for index, row in enumerate(rows) if row[number] != rows[0][number]]
+            if others:
+                raise RunError(
+                    f"{name} must be the same on all workers, and {named(others)} differ{'s' * (len(others) == 1)} from worker 0 "
+                    f"(this is worker {self.index}); start all with the same command, versions and data."
+                )
+
+    @cached_property
+    def _gather(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        """From [K] in each replica to [replicas, K] in all."""
+
+        def row(values: tf.Tensor) -> tf.Tensor:
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            return tf.scatter_nd([[replica]], values[None], [self.replicas, len(values)])
+
+        return tf.function(lambda values: self.strategy.reduce("SUM", self.strategy.run(row, (values,)), axis=None))
 
 
 def connect(devices: int | None = None, *, minutes: float = _START_MINUTES) -> Cluster:
@@ -102,6 +151,8 @@ def connect(devices: int | None = None, *, minutes: float = _START_MINUTES) -> C
 
     Raises:
         ConfigError: TF_CONFIG is malformed, or there are fewer devices.
+        LostWorker: the others did not come.
+        PreemptedRun: SIGTERM came while it waited for them.
     """
     workers, index = _told(os.environ.get("TF_CONFIG", ""))
     names = _devices(devices)
@@ -109,37 +160,19 @@ def connect(devices: int | None = None, *, minutes: float = _START_MINUTES) -> C
         return Cluster(tf.distribute.MirroredStrategy(names) if len(names) > 1 else tf.distribute.get_strategy())
     others = ", ".join(address for number, address in enumerate(workers) if number != index)
     print(f"worker {index} of {len(workers)} at {workers[index]}: waiting for {others}", file=sys.stderr, flush=True)
-    with _within(minutes, f"error: worker {index} waited {minutes:g} minutes for {others}; start all workers, then it goes on."):
+    meet(workers, index, 60 * minutes)
+    with _connecting():
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     return Cluster(strategy, len(workers), index)
 
 
-@contextmanager
-def workplace(cluster: Cluster, folder: Path, describe: Callable[[], None]) -> Iterator[Path]:
-    """Yield where this process writes: the chief in the run folder, which is locked, the others in a copy that is thrown away.
+def named(indices: list[int]) -> str:
+    """Return workers as a person reads them."""
+    return f"worker{'s' * (len(indices) > 1)} {' and '.join(str(index) for index in indices)}"
 
-    Checkpoints hold what is spread over the workers, so all must write them; and all read what they begin with.
 
-    Args:
-        cluster: who trains.
-        folder: the run folder.
-        describe: called by the chief alone, when the folder is its own.
-
-    Raises:
-        BlockingIOError: another process trains in the folder.
-    """
-    if cluster.chief:
-        with locked(folder):
-            describe()
-            cluster.any(False)  # the folder is described: the others may copy it
-            cluster.any(False)  # they have: it may change
-            yield folder
-    else:
-        cluster.any(False)
-        with tempfile.TemporaryDirectory() as temporary:
-            place = shutil.copytree(folder, Path(temporary) / folder.name, ignore=shutil.ignore_patterns("tensorboard", ".*"))
-            cluster.any(False)
-            yield place
+def _digest(value: object) -> int:
+    return int.from_bytes(hashlib.sha256(repr(value).encode()).digest()[:7])
 
 
 def _told(text: str) -> tuple[list[str], int]:
@@ -172,20 +205,18 @@ def _devices(count: int | None) -> list[str]:
 
 
 @contextmanager
-def _within(minutes: float, otherwise: str) -> Iterator[None]:
-    """End the process if what follows takes longer: inside of TensorFlow it can neither be interrupted nor told to stop."""
-
-    def give_up() -> None:
-        print(otherwise, file=sys.stderr, flush=True)
-        os._exit(os.EX_TEMPFAIL)
-
-    timer = threading.Timer(60 * minutes, give_up)
-    timer.daemon = True
-    timer.start()
-    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGINT)}
+def _connecting() -> Iterator[None]:
+    """Let TensorFlow find workers that have just met: no thread of Python runs meanwhile, so signals must do without, and time be short."""
+    this = context.context()
+    configure = this.configure_coordination_service
+    this.configure_coordination_service = partial(configure, cluster_register_timeout_in_ms=int(1000 * _CONNECT_S))
+    heeding = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS if heeding}
     try:
         yield
+    except tf.errors.OpError as error:
+        raise LostWorker(f"the workers have met, and lost each other ({reason(error)}); start all again with the same command.") from None
     finally:
-        timer.cancel()
+        this.configure_coordination_service = configure
         for number, handler in handlers.items():
             signal.signal(number, handler)

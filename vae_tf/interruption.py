@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from contextlib import ExitStack
 from types import FrameType, TracebackType
 from typing import Self, final
 
@@ -10,6 +11,7 @@ import tf_keras as keras
 
 from vae_tf.checkpoints import Keeper
 from vae_tf.cluster import Cluster
+from vae_tf.deputy import SIGNALS, deputy, leave
 from vae_tf.errors import InterruptedRun, PreemptedRun
 
 __all__ = ["Interruption", "Signals"]
@@ -23,21 +25,31 @@ class Signals:
 
     Only the main thread of a process can listen; in others nothing is done. What ignored Ctrl-C before, as a command in the background of
     a shell does, goes on ignoring it. A second Ctrl-C stops at once, as Python has it, and what was kept before stays.
+
+    Args:
+        patience_s: how long a step may go on after a signal that finds this process in it; None for as long as it takes. A step of
+            several processes may wait for one that is silent; then this one ends, and the last checkpoint counts.
     """
 
-    def __init__(self):
+    def __init__(self, patience_s: float | None = None):
+        self._patience_s = patience_s
         self._received: int | None = None
+        self._heard = threading.Event()
         self._before: dict[int, signal._HANDLER] = {}
+        self._deputy = ExitStack()
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in SIGNALS:
                 handler = signal.getsignal(number)
                 if handler not in (signal.SIG_IGN, None):
                     self._before[number] = signal.signal(number, self._receive)
+            if self._patience_s is not None:
+                self._deputy.enter_context(deputy(self._insist))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._deputy.close()
         for number, handler in self._before.items():
             signal.signal(number, handler)
         if error is None and self:
@@ -66,6 +78,12 @@ class Signals:
                 raise KeyboardInterrupt
             os.write(2, _AGAIN)  # `print` may not be entered twice
         self._received = number
+        self._heard.set()
+
+    def _insist(self, number: int) -> None:
+        """Give the main thread time to come back to Python; that a checkpoint takes longer is no reason to end."""
+        if not self._heard.wait(self._patience_s):
+            leave(number, f"in a step that did not end in {self._patience_s:g} seconds; go on with the same command and --resume")
 
 
 @final

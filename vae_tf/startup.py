@@ -11,7 +11,7 @@ from typing import Any
 __all__ = ["answering_sigterm", "start_tensorflow"]
 
 
-def start_tensorflow(devices: int | None = None) -> Any:
+def start_tensorflow(devices: int | None = None, alone: bool = False) -> Any:
     """Import TensorFlow with its start-up notices held back, and return the `Cluster` that this process is part of.
 
     The notices are written by C++ to file descriptor 2, whatever the logging settings, and would bury the answer that a user waits for.
@@ -19,15 +19,16 @@ def start_tensorflow(devices: int | None = None) -> Any:
 
     Args:
         devices: as in `cluster.connect`.
+        alone: whatever TF_CONFIG says.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with _shown_on_failure() if "TF_CONFIG" not in os.environ else nullcontext():
+    with _shown_on_failure() if alone or "TF_CONFIG" not in os.environ else nullcontext():
         import tensorflow as tf
         from absl import logging
 
-        from vae_tf.cluster import connect
+        from vae_tf.cluster import Cluster, connect
 
-        cluster = connect(devices)
+        cluster = Cluster.alone() if alone else connect(devices)
         tf.zeros(1)  # looks for devices
         logging.set_verbosity(logging.ERROR)
     return cluster

@@ -2,7 +2,9 @@
 
 import logging
 import os
+import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -15,9 +17,10 @@ from vae_tf.admission import check_folder, check_images
 from vae_tf.announce import Opening, first_line
 from vae_tf.build import build
 from vae_tf.checkpoints import Every, Keeper, Position
-from vae_tf.cluster import Cluster, workplace
+from vae_tf.cluster import Cluster
 from vae_tf.config import Config
 from vae_tf.data import Images
+from vae_tf.deputy import stopping_at_once
 from vae_tf.errors import InterruptedRun, LostWorker, RunError, reason
 from vae_tf.files import replacing, tidy
 from vae_tf.guards import CollapseGuard, FiniteGuard
@@ -26,14 +29,17 @@ from vae_tf.interruption import Interruption, Signals
 from vae_tf.model import VAE
 from vae_tf.patience import EarlyStop, Patience
 from vae_tf.progress import narration
+from vae_tf.replicas import RunningMetrics
 from vae_tf.run import CHECKPOINTS, CONFIG, DATA, HISTORY, WEIGHTS, DataSummary, Run, load
 from vae_tf.tracking import Tracking, Training
+from vae_tf.workplace import program, workplace
 
 __all__ = ["train"]
 
 _log = logging.getLogger("vae_tf")
 
 VALIDATION_BATCH = 480  # has equal parts for most numbers of devices
+_PATIENCE_S = 30.0  # for a step of several processes, after a signal
 
 
 def train(
@@ -73,29 +79,27 @@ def train(
     """
     folder, every, cluster = Path(folder), Every(checkpoint_steps, checkpoint_minutes), cluster or Cluster.alone()
     tracking = Tracking(trackers if cluster.chief else ())
-    if cluster.chief:
-        check_folder(folder, config, resume)
-    if resume and (folder / WEIGHTS).exists():
-        return load(folder)
     try:
-        images = data.load(config.data, config.seed, data_dir)
+        with stopping_at_once() if cluster.workers > 1 else nullcontext():
+            prepared = _prepare(config, folder, data_dir, resume, cluster)
+        if prepared is None:
+            return load(folder)
+        images, summary, vae = prepared
         steps = pipeline.steps_per_epoch(images.train, config.training.batch_size)
-        with cluster.strategy.scope():
-            keras.utils.set_random_seed(config.seed)
-            vae = build(config, images.image_shape, data.seen_levels(images, config.data), steps, images.label_size)
-        check_images(vae, images, config)
-        if vae.objective.over_batch and cluster.replicas > 1:
-            _log.warning(
-                "the objective compares images of a batch; each of the %d devices compares those of its own part", cluster.replicas
-            )
-        summary = DataSummary.of(images, config)
-        with workplace(cluster, folder, lambda: _describe(config, summary, folder, resume)) as place, Signals() as signals, tracking:
+        with (
+            Signals(_PATIENCE_S if cluster.workers > 1 else None) as signals,
+            workplace(cluster, folder, lambda: _describe(config, summary, folder, resume)) as place,
+            tracking,
+        ):
             history, patience = History(place / HISTORY), Patience.of(config.training, vae.objective, steps)
             x = pipeline.fixed_images(images.validation, images.levels, seed=config.seed, binarize=config.data.binarize)
             y = None if vae.condition is None else images.validation.y
             guards = FiniteGuard(config.training.non_finite), CollapseGuard(x, y)
             with cluster.strategy.scope():
-                keeper = Keeper(vae, place / CHECKPOINTS, history, every, guards, best=lambda: patience.best(history.rows))
+                shares = [RunningMetrics(vae.metrics, cluster)] if cluster.replicas > 1 else []
+                keeper = Keeper(
+                    vae, place / CHECKPOINTS, history, every, [*guards, *shares], lambda: patience.best(history.rows), cluster.any
+                )
             begun = keeper.restore() if resume else keeper.now
             cluster.agree(begun.epochs * steps + begun.step, folder)
             followed = tracking.follow(Training(folder, config, vae, x, images.validation.y, images.label_names, history.rows[:]))
@@ -113,6 +117,7 @@ def train(
                         *([opening] if tellers else []),
                         followed,
                         keeper,
+                        *shares,
                         EarlyStop(patience, keeper),
                         *tellers,
                         *callbacks,
@@ -131,9 +136,39 @@ def train(
         if cluster.workers == 1:
             raise
         raise LostWorker(
-            f"worker {cluster.index} ends, as another has ended or can not be reached ({reason(error)}); "
+            f"worker {cluster.index} ends, as {_lost(error, cluster)} has ended or can not be reached; "
             "start all again with the same command and --resume."
         ) from None
+
+
+def _lost(error: tf.errors.OpError, cluster: Cluster) -> str:
+    """Return whom an error is about; where one has ended, the next may have, too, and be the one that is told."""
+    resolver = cluster.strategy.cluster_resolver
+    told = re.findall(r"/job:(\w+)/replica:0/task:(\d+)", error.message)
+    others = [f"{job} {task}" for job, task in told if (job, int(task)) != (resolver.task_type, resolver.task_id)]
+    return f"another ({others[0] if others else reason(error)})"
+
+
+def _prepare(config: Config, folder: Path, data_dir: str | None, resume: bool, cluster: Cluster) -> tuple[Images, DataSummary, VAE] | None:
+    """Return the data and the model, the same in all processes; None where the run is complete."""
+    with cluster.together() as same:
+        if cluster.chief:
+            check_folder(folder, config, resume)
+        complete = resume and (folder / WEIGHTS).exists()
+        same |= {"the configuration": config, "the program": program(), "whether the run is complete": complete}
+        if not complete:
+            images = data.load(config.data, config.seed, data_dir)
+            same["the data"] = summary = DataSummary.of(images, config)
+    if complete:
+        return None
+    steps = pipeline.steps_per_epoch(images.train, config.training.batch_size)
+    with cluster.strategy.scope():
+        keras.utils.set_random_seed(config.seed)
+        vae = build(config, images.image_shape, data.seen_levels(images, config.data), steps, images.label_size)
+    check_images(vae, images, config)
+    if vae.objective.over_batch and cluster.replicas > 1:
+        _log.warning("the objective compares images of a batch; each of the %d devices compares those of its own part", cluster.replicas)
+    return images, summary, vae
 
 
 def _describe(config: Config, summary: DataSummary, folder: Path, resume: bool) -> None:

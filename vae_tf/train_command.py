@@ -11,6 +11,7 @@ from vae_tf.startup import answering_sigterm, start_tensorflow
 
 __all__ = ["train"]
 
+_WEIGHTS = "model.weights.h5"  # `run.WEIGHTS`, without TensorFlow
 _TRACKERS = ("mlflow", "tensorboard")
 
 
@@ -58,7 +59,8 @@ def train(
     all of them see. If one ends, all end with 75.
     """
     config = configs.find(preset).override(assignments)
-    cluster = start_tensorflow(devices)
+    # A worker that is started again when the training is over would wait for others that do not come.
+    cluster = start_tensorflow(devices, alone=resume and (folder / _WEIGHTS).exists())
     from vae_tf import announce, train
 
     run = train.train(
