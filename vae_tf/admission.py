@@ -3,19 +3,16 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from vae_tf import config as configs
 from vae_tf import pipeline
 from vae_tf.config import Config
-from vae_tf.data import Images
+from vae_tf.data import Images, Split
 from vae_tf.errors import DataError, RunError
 from vae_tf.model import VAE
+from vae_tf.rows import chunks
 from vae_tf.run import CONFIG
 
 __all__ = ["check_folder", "check_images"]
-
-_CHUNK = 5000  # images checked at once
 
 
 def check_images(vae: VAE, images: Images, config: Config) -> None:
@@ -36,9 +33,8 @@ def check_images(vae: VAE, images: Images, config: Config) -> None:
             if split.y is None:
                 raise DataError(f"`model.condition` needs a label for each image, and the {name} images of {images.source} have none.")
             vae.condition.check(split.y)
-        for start in range(0, len(split), _CHUNK):
-            part = split.take(np.arange(start, min(start + _CHUNK, len(split))))
-            vae.likelihood.check(pipeline.fixed_images(part, images.levels, seed=config.seed, binarize=config.data.binarize))
+        for part in chunks(split.x):
+            vae.likelihood.check(pipeline.fixed_images(Split(part), images.levels, seed=config.seed, binarize=config.data.binarize))
 
 
 def check_folder(folder: Path, config: Config, resume: bool) -> None:
@@ -61,6 +57,7 @@ def check_folder(folder: Path, config: Config, resume: bool) -> None:
     stored = configs.read(folder / CONFIG)
     # A run that was stopped may go on with rollbacks: up to there, none would have been made.
     stored = replace(stored, training=replace(stored.training, non_finite=config.training.non_finite))
+    stored = replace(stored, data=replace(stored.data, in_memory=config.data.in_memory))  # no number depends on it
     if stored != config:
         different = configs.difference(stored.to_dict(), config.to_dict())
         raise RunError(f"`{folder}` holds a run of another configuration ({different}); choose another for --run.")

@@ -4,6 +4,7 @@ Order, binarization and corruption are functions of (seed, epoch, step, row), so
 several workers, sees the very batches it would have seen.
 """
 
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -14,10 +15,13 @@ from vae_tf.corruption import corrupt as corrupted
 from vae_tf.errors import ConfigError
 from vae_tf.images import Images, Split
 from vae_tf.noise import sixteen_bits_rows
+from vae_tf.rows import Rows, chunks
+from vae_tf.stores import scratch
 
 __all__ = ["as_float", "fixed_images", "steps_per_epoch", "test_images", "training_batches", "validation_batches"]
 
 _FIXED = 3  # a stream of random numbers; 1 and 2 hold images out
+_READERS = 4  # batches that are read from disk at a time
 _BITS = 2**16  # values of a random 16-bit integer: P(x = 1) is the grey value to within 2^-16
 
 
@@ -92,10 +96,10 @@ def training_batches(
         raise ConfigError(f"`training.batch_size` must be a multiple of {parts * pieces}, for as many devices share it; got {batch_size}.")
     size = batch_size // (parts * pieces)
     with tf.device("CPU"):
-        images, classes = tf.constant(split.x), tf.constant(split.y) if labels else None
+        images, classes = _shared(split.x), tf.constant(split.y) if labels else None
 
-    def batch(rows: tf.Tensor, key: tf.Tensor, first: tf.Tensor) -> Any:
-        x = as_float(tf.gather(images, rows), levels)
+    def batch(read: tf.Tensor, rows: tf.Tensor, key: tf.Tensor, first: tf.Tensor) -> Any:
+        x = as_float(read, levels)
         if binarize == "dynamic":
             x = _bernoulli(x, tf.reshape(sixteen_bits_rows(key, size, prod(x.shape[1:]), first), x.shape))
         x = x if corruption is None else (corrupted(x, corrupt, corruption, tf.random.fold_in(key, 1), first), x)
@@ -112,9 +116,14 @@ def training_batches(
         columns = tf.reshape(rows, [-1, size]), tf.repeat(tf.range(1, steps + 1), pieces), tf.tile(firsts, [steps])
         begun = pieces * tf.where(epoch == first_epoch, first_step, 0)
         batches = tf.data.Dataset.from_tensor_slices(tuple(column[begun:] for column in columns))
-        return batches.map(lambda rows, step, first: batch(rows, tf.random.fold_in(epoch_key, step), first))
+        return batches.map(lambda rows, step, first: (rows, tf.random.fold_in(epoch_key, step), first))
 
     endless = tf.data.Dataset.counter(first_epoch).flat_map(epoch_batches)
+    if isinstance(images, Rows):  # several batches are awaited at a time, also over the end of an epoch
+        read = partial(_read, images)
+        endless = endless.map(lambda rows, *others: (read(rows), rows, *others), num_parallel_calls=_READERS, deterministic=True).map(batch)
+    else:
+        endless = endless.map(lambda rows, *others: batch(tf.gather(images, rows), rows, *others))
     return endless.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)).prefetch(tf.data.AUTOTUNE)
 
 
@@ -136,19 +145,23 @@ def validation_batches(
         Batches x, (x, y), or (x, y or x, weight) where several share them.
     """
     part, parts = share
-    if (replicas := parts * pieces) == 1:
-        return tf.data.Dataset.from_tensor_slices(x if y is None else (x, y)).batch(batch_size)
+    replicas = parts * pieces
     batch_size += -batch_size % replicas
-    rows = np.append(np.arange(len(x)), np.zeros(-len(x) % replicas, int))
-    with tf.device("CPU"):
-        columns = [
-            tf.constant(column) for column in (x[rows], (x if y is None else y)[rows], (rows == np.arange(len(rows))).astype(np.float32))
-        ]
-    starts = np.arange(0, len(rows), batch_size)
-    sizes = np.minimum(batch_size, len(rows) - starts) // replicas
+    whole = len(x) + -len(x) % replicas
+    starts = np.arange(0, whole, batch_size)
+    sizes = np.minimum(batch_size, whole - starts) // replicas
     firsts = starts[:, None] + sizes[:, None] * np.arange(part * pieces, (part + 1) * pieces)
-    seen = tf.data.Dataset.from_tensor_slices((firsts.ravel(), np.repeat(sizes, pieces)))
-    return seen.map(lambda first, size: tuple(column[first : first + size] for column in columns))
+
+    def batch(first: tf.Tensor, size: tf.Tensor) -> Any:
+        rows = tf.range(first, first + size)
+        inside = rows < len(x)
+        # Read from arrays, not from constants: those would be copies, and all in memory.
+        columns = [_read(column, tf.where(inside, rows, 0)) for column in (x, y) if column is not None]
+        if replicas > 1:
+            return columns[0], columns[-1], tf.cast(inside, tf.float32)
+        return tuple(columns) if len(columns) > 1 else columns[0]
+
+    return tf.data.Dataset.from_tensor_slices((firsts.ravel(), np.repeat(sizes, pieces))).map(batch).prefetch(1)
 
 
 def fixed_images(split: Split, levels: int | None, *, seed: int, binarize: str) -> np.ndarray:
@@ -161,12 +174,23 @@ def fixed_images(split: Split, levels: int | None, *, seed: int, binarize: str) 
         binarize: "dynamic" draws every pixel from Bernoulli(grey value) once; "none" does not.
 
     Returns:
-        float32 [N, H, W, C] in [0, 1].
+        float32 [N, H, W, C] in [0, 1]; of images on disk an array that is on disk, too.
+
+    Raises:
+        DataError: there is no room on the disk.
     """
-    x = as_float(split.x, levels)
-    if binarize == "none":
-        return x
-    return _bernoulli(x, np.random.default_rng([seed, _FIXED]).integers(_BITS, size=x.shape, dtype=np.uint16))
+    rng = np.random.default_rng([seed, _FIXED])
+
+    def fixed(part: np.ndarray) -> np.ndarray:
+        x = as_float(part, levels)
+        return x if binarize == "none" else _bernoulli(x, rng.integers(_BITS, size=x.shape, dtype=np.uint16))
+
+    if isinstance(split.x, Rows) and len(split):
+        return scratch(split.x.shape, map(fixed, chunks(split.x)))
+    found, done = np.empty(split.x.shape, np.float32), 0
+    for part in chunks(split.x):
+        found[done : (done := done + len(part))] = fixed(part)
+    return found
 
 
 def test_images(images: Images, binarize: str) -> np.ndarray:
@@ -177,6 +201,18 @@ def test_images(images: Images, binarize: str) -> np.ndarray:
         binarize: as in `fixed_images`.
     """
     return fixed_images(images.test, images.levels, seed=0, binarize=binarize)
+
+
+def _shared(x: np.ndarray | Rows) -> tf.Tensor | Rows:
+    """Return an array as a tensor without a second copy in memory; nobody may write to it any more."""
+    if isinstance(x, Rows) or not (x.flags.c_contiguous and x.flags.writeable):
+        return x if isinstance(x, Rows) else tf.constant(x)
+    return tf.experimental.dlpack.from_dlpack(x.__dlpack__())
+
+
+def _read(array: np.ndarray | Rows, rows: tf.Tensor) -> tf.Tensor:
+    read = tf.numpy_function(lambda rows: np.asarray(array[rows]), [rows], array.dtype, stateful=False)
+    return tf.ensure_shape(read, [*rows.shape, *array.shape[1:]])
 
 
 def _bernoulli(p, bits):
