@@ -1,14 +1,13 @@
 """Images that are read from disk while a training goes on: the same numbers, and nothing of them in memory."""
 
 import errno
-import itertools
 import os
 import threading
 
 import numpy as np
 import pytest
 from PIL import Image
-from trainings import At, config, rows, same_weights, stop, train_with
+from trainings import At, config, rows, same_weights, stop, train_with, truncate
 
 from vae_tf import converted, data, memory, pipeline, stores
 from vae_tf import rows as rows_
@@ -144,6 +143,8 @@ def test_fixed_images_do_not_depend_on_how_they_are_read(tmp_path):
         found = pipeline.fixed_images(split, 256, seed=5, binarize="dynamic")
         np.testing.assert_array_equal(found, whole)
         assert found.dtype == np.float32
+        some = np.array([38, 3, 20, 3])
+        np.testing.assert_array_equal(pipeline.fixed_images(split, 256, seed=5, binarize="dynamic", rows=some), whole[some])
 
 
 def test_rows_are_read_when_they_are_asked_for(tmp_path):
@@ -253,9 +254,7 @@ def test_other_settings_are_kept_beside(folder, read):
 
 
 @pytest.mark.parametrize("name", ["train-images.npy", "train-labels.npy", "about.json"])
-@pytest.mark.parametrize(
-    "damage", [lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]), lambda path: path.write_text("")]
-)
+@pytest.mark.parametrize("damage", [truncate, lambda path: path.write_text("")])
 def test_damaged_files_in_the_cache_are_made_anew(folder, cache, read, name, damage):
     before = load(folder)
     fingerprint = before.fingerprint(labels=True)
@@ -379,8 +378,7 @@ def test_the_splits_of_a_set_must_fit_in_memory_together(tmp_path, monkeypatch):
 
 
 def group(folder, limit, **files):
-    for (path, value), _ in itertools.product({**files, "memory.max": limit}.items(), [0]):
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+    for path, value in {**files, "memory.max": limit}.items():
         (folder / path).write_text(f"{value}\n")
 
 

@@ -9,6 +9,7 @@ from vae_tf.config import Config
 from vae_tf.data import Images, Split
 from vae_tf.errors import DataError, RunError
 from vae_tf.model import VAE
+from vae_tf.progress import progress
 from vae_tf.rows import chunks
 from vae_tf.run import CONFIG
 
@@ -28,13 +29,16 @@ def check_images(vae: VAE, images: Images, config: Config) -> None:
     """
     if len(images.test) < 2:
         raise DataError(f"`{images.source}` leaves {len(images.test)} test image(s), and at least 2 are needed; raise `data.test`.")
-    for name, split in (("training", images.train), ("validation", images.validation), ("test", images.test)):
-        if vae.condition is not None:
-            if split.y is None:
-                raise DataError(f"`model.condition` needs a label for each image, and the {name} images of {images.source} have none.")
-            vae.condition.check(split.y)
-        for part in chunks(split.x):
-            vae.likelihood.check(pipeline.fixed_images(Split(part), images.levels, seed=config.seed, binarize=config.data.binarize))
+    splits = {"training": images.train, "validation": images.validation, "test": images.test}
+    with progress(sum(map(len, splits.values())), "checking images", "images", quiet=images.in_memory) as bar:
+        for name, split in splits.items():
+            if vae.condition is not None:
+                if split.y is None:
+                    raise DataError(f"`model.condition` needs a label for each image, and the {name} images of {images.source} have none.")
+                vae.condition.check(split.y)
+            for part in chunks(split.x):
+                vae.likelihood.check(pipeline.fixed_images(Split(part), images.levels, seed=config.seed, binarize=config.data.binarize))
+                bar.update(len(part))
 
 
 def check_folder(folder: Path, config: Config, resume: bool) -> None:

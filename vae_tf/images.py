@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar, final
+from typing import final
 
 import numpy as np
 import tensorflow as tf
@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from vae_tf.config import DataConfig
 from vae_tf.errors import DataError
+from vae_tf.memory import empty
 from vae_tf.progress import progress
 from vae_tf.rows import Rows, chunks
 from vae_tf.stores import Store
@@ -18,7 +19,6 @@ from vae_tf.stores import Store
 __all__ = ["Images", "Raw", "Split", "blocks", "gather"]
 
 _BLOCKS = 100
-_Array = TypeVar("_Array", np.ndarray, Rows)
 
 
 @final
@@ -40,7 +40,7 @@ class Split:
 
     def take(self, rows: np.ndarray) -> "Split":
         """Return the examples at the positions `rows` (int [M]); those on disk are not read yet."""
-        return Split(self.x[rows], None if self.y is None else self.y[rows])
+        return Split(_taken(self.x, rows), None if self.y is None else self.y[rows])
 
 
 @final
@@ -72,7 +72,7 @@ class Raw:
             f"{name} {kind}": array for name, split in self.splits.items() for kind, array in (("images", split.x), ("labels", split.y))
         }
         return {
-            name: " ".join([str(len(array)), *(_digest(block) for block in blocks(array))])
+            name: " ".join([str(len(array)), *(_digest(array[block]) for block in blocks(len(array)))])
             for name, array in arrays.items()
             if array is not None
         }
@@ -128,13 +128,21 @@ class Images:
         Args:
             labels: whether labels count as well.
         """
-        digest = hashlib.sha256()
-        for split in (self.train, self.validation, self.test):
-            for array in (split.x, split.y) if labels and split.y is not None else (split.x,):
+        digest, splits = hashlib.sha256(), (self.train, self.validation, self.test)
+        arrays = [array for split in splits for array in ((split.x, split.y) if labels and split.y is not None else (split.x,))]
+        with progress(sum(map(len, arrays)), "comparing images", "images", quiet=self.in_memory) as bar:
+            for array in arrays:
                 digest.update(f"{array.shape} {array.dtype}\n".encode())
                 for part in chunks(array):
                     digest.update(np.ascontiguousarray(part).data)
+                    bar.update(len(part))
         return digest.hexdigest()
+
+
+def _taken(x: np.ndarray | Rows, rows: np.ndarray) -> np.ndarray | Rows:
+    if isinstance(x, Rows):
+        return x[rows]
+    return x.take(rows, 0, empty((len(rows), *x.shape[1:]), x.dtype), "clip")
 
 
 def _digest(rows: np.ndarray | Rows) -> str:
@@ -144,10 +152,12 @@ def _digest(rows: np.ndarray | Rows) -> str:
     return digest.hexdigest()
 
 
-def blocks(rows: _Array) -> list[_Array]:
+def blocks(count: int) -> list[slice]:
     """Return rows in a hundred blocks of nearly equal size, in their order; as many as there are rows, if they are fewer."""
-    parts = np.array_split(np.arange(len(rows)), max(1, min(_BLOCKS, len(rows))))
-    return [rows[part[0] : part[-1] + 1] if len(part) else rows[:0] for part in parts]
+    number = max(1, min(_BLOCKS, count))
+    size, larger = divmod(count, number)
+    ends = [(block + 1) * size + min(block + 1, larger) for block in range(number)]
+    return [slice(start, end) for start, end in zip([0, *ends], ends)]
 
 
 def gather(parts: Iterable[tuple[str, np.ndarray]], total: int, config: DataConfig, store: Store, split: str) -> np.ndarray | Rows:

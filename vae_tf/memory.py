@@ -1,10 +1,16 @@
-"""How much memory there is."""
+"""How much memory there is, and arrays in it that TensorFlow can use as they are."""
 
 from contextlib import suppress
+from math import prod
 from pathlib import Path
 
+import numpy as np
 import psutil
+import tensorflow as tf
 
+__all__ = ["empty", "free_bytes", "shared"]
+
+_ALIGNMENT = 64  # bytes
 __all__ = ["free_bytes"]
 
 _GROUPS = Path("/sys/fs/cgroup")
@@ -28,3 +34,17 @@ def free_bytes(groups: Path = _GROUPS) -> int:
             stat = dict(line.split(maxsplit=1) for line in lines)
             free.append(int((groups / limit).read_text()) - int((groups / use).read_text()) + int(stat[cached]))
     return max(0, min(free))
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return an array that `shared` need not copy."""
+    size = prod(shape) * dtype.itemsize
+    raw = np.empty(size + _ALIGNMENT, np.uint8)
+    begin = -raw.ctypes.data % _ALIGNMENT
+    return raw[begin : begin + size].view(dtype).reshape(shape)
+
+
+def shared(x: np.ndarray) -> tf.Tensor:
+    """Return an array as a tensor, without a second copy in memory where it can be; nobody may write to it any more."""
+    usable = x.ctypes.data % _ALIGNMENT == 0 and x.flags.c_contiguous and x.flags.writeable
+    return tf.experimental.dlpack.from_dlpack(x.__dlpack__()) if usable else tf.constant(x)

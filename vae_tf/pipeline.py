@@ -14,6 +14,7 @@ import tensorflow as tf
 from vae_tf.corruption import corrupt as corrupted
 from vae_tf.errors import ConfigError
 from vae_tf.images import Images, Split
+from vae_tf.memory import shared
 from vae_tf.noise import sixteen_bits_rows
 from vae_tf.rows import Rows, chunks
 from vae_tf.stores import scratch
@@ -96,7 +97,8 @@ def training_batches(
         raise ConfigError(f"`training.batch_size` must be a multiple of {parts * pieces}, for as many devices share it; got {batch_size}.")
     size = batch_size // (parts * pieces)
     with tf.device("CPU"):
-        images, classes = _shared(split.x), tf.constant(split.y) if labels else None
+        images = split.x if isinstance(split.x, Rows) else shared(split.x)
+        classes = tf.constant(split.y) if labels else None
 
     def batch(read: tf.Tensor, rows: tf.Tensor, key: tf.Tensor, first: tf.Tensor) -> Any:
         x = as_float(read, levels)
@@ -164,7 +166,7 @@ def validation_batches(
     return tf.data.Dataset.from_tensor_slices((firsts.ravel(), np.repeat(sizes, pieces))).map(batch).prefetch(1)
 
 
-def fixed_images(split: Split, levels: int | None, *, seed: int, binarize: str) -> np.ndarray:
+def fixed_images(split: Split, levels: int | None, *, seed: int, binarize: str, rows: np.ndarray | None = None) -> np.ndarray:
     """Return a split as the model sees it, for validation and test: one binarization, the same at every call.
 
     Args:
@@ -172,9 +174,10 @@ def fixed_images(split: Split, levels: int | None, *, seed: int, binarize: str) 
         levels: their number of grey levels, or None.
         seed: the seed of the binarization.
         binarize: "dynamic" draws every pixel from Bernoulli(grey value) once; "none" does not.
+        rows: int [M], the positions of those that are wanted, each as it is among all; None for all.
 
     Returns:
-        float32 [N, H, W, C] in [0, 1]; of images on disk an array that is on disk, too.
+        float32 [N, H, W, C], or [M, H, W, C], in [0, 1]; all images of a split on disk are an array on disk, too.
 
     Raises:
         DataError: there is no room on the disk.
@@ -185,11 +188,17 @@ def fixed_images(split: Split, levels: int | None, *, seed: int, binarize: str) 
         x = as_float(part, levels)
         return x if binarize == "none" else _bernoulli(x, rng.integers(_BITS, size=x.shape, dtype=np.uint16))
 
-    if isinstance(split.x, Rows) and len(split):
+    if isinstance(split.x, Rows) and len(split) and rows is None:
         return scratch(split.x.shape, map(fixed, chunks(split.x)))
-    found, done = np.empty(split.x.shape, np.float32), 0
-    for part in chunks(split.x):
-        found[done : (done := done + len(part))] = fixed(part)
+    found, begin = np.empty((len(split) if rows is None else len(rows), *split.x.shape[1:]), np.float32), 0
+    for part in map(fixed, chunks(split.x)):
+        end = begin + len(part)
+        if rows is None:
+            found[begin:end] = part
+        else:
+            wanted = (begin <= rows) & (rows < end)
+            found[wanted] = part[rows[wanted] - begin]
+        begin = end
     return found
 
 
@@ -201,13 +210,6 @@ def test_images(images: Images, binarize: str) -> np.ndarray:
         binarize: as in `fixed_images`.
     """
     return fixed_images(images.test, images.levels, seed=0, binarize=binarize)
-
-
-def _shared(x: np.ndarray | Rows) -> tf.Tensor | Rows:
-    """Return an array as a tensor without a second copy in memory; nobody may write to it any more."""
-    if isinstance(x, Rows) or not (x.flags.c_contiguous and x.flags.writeable):
-        return x if isinstance(x, Rows) else tf.constant(x)
-    return tf.experimental.dlpack.from_dlpack(x.__dlpack__())
 
 
 def _read(array: np.ndarray | Rows, rows: tf.Tensor) -> tf.Tensor:

@@ -13,6 +13,7 @@ import numpy as np
 
 from vae_tf.errors import DataError
 from vae_tf.files import cache_folder, replacing
+from vae_tf.memory import empty
 from vae_tf.rows import Mapped, Rows
 
 __all__ = ["InMemory", "OnDisk", "Store", "TooLarge", "scratch"]
@@ -57,7 +58,7 @@ class InMemory(Store):
         self._bytes[split] = total * first[:1].nbytes
         if sum(self._bytes.values()) > self._most_bytes:
             raise TooLarge
-        x, done = np.empty((total, *first.shape[1:]), first.dtype), 0
+        x, done = empty((total, *first.shape[1:]), first.dtype), 0
         for part in chain([first], parts):
             x[done : done + len(part)] = part
             done += len(part)
