@@ -324,7 +324,7 @@ def test_a_disk_that_fills_up_with_validation_images_is_said(folder, cache, monk
 def test_a_cache_that_can_not_be_made_is_refused(folder, cache, monkeypatch):
     (cache / "file").touch()
     monkeypatch.setenv("VAE_TF_CACHE", str(cache / "file"))
-    with pytest.raises(DataError, match=r"`data.in_memory`: .* can not be written \(Not a directory\)"):
+    with pytest.raises(DataError, match=r"`data.in_memory`: images can not be converted into files in .*Not a directory"):
         load(folder)
 
 

@@ -69,7 +69,7 @@ def converted(read: Callable[[Store], Raw], config: DataConfig, place: str, file
                 raw = _found(folder, stamp)
     except OSError as error:
         raise DataError(
-            f"`data.in_memory`: {folder} can not be written ({error.strerror or reason(error)}). "
+            f"`data.in_memory`: images can not be converted into files in {folder} ({reason(error)}). "
             "Make room, name another folder by $VAE_TF_CACHE, or set data.in_memory=true."
         ) from error
     assert raw is not None, "it was just written"
@@ -118,7 +118,7 @@ def _stamp(files: Sequence[Path]) -> str:
     digest = hashlib.sha256(f"{_VERSION}\n".encode())
     for path in sorted(files):
         status = path.stat()
-        digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+        digest.update(f"{os.path.abspath(path)} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 
