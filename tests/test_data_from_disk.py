@@ -377,19 +377,21 @@ def test_the_splits_of_a_set_must_fit_in_memory_together(tmp_path, monkeypatch):
         assert data.load(DataConfig(f"npz:{tmp_path}/a.npz"), 0).in_memory == (copies > 6)
 
 
-def group(folder, limit, **files):
-    for path, value in {**files, "memory.max": limit}.items():
-        (folder / path).write_text(f"{value}\n")
+V2, V1 = ("memory.max", "memory.current", "inactive_file"), ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 
 
-def test_free_memory_is_what_the_container_leaves(tmp_path):
-    machine = memory.free_bytes(tmp_path)
+@pytest.mark.parametrize(("controller", "names"), [("", V2), ("memory", V1)])
+@pytest.mark.parametrize("where", ["", "job", "job/step"])
+def test_free_memory_is_what_the_container_leaves(tmp_path, controller, names, where):
+    own, (limit, use, cached), machine = tmp_path / "own", names, memory.free_bytes(tmp_path, tmp_path / "none")
+    own.write_text(f"9:cpu:/\n4:{controller}:/job/step\n")
+    folder = tmp_path / controller / where
+    folder.mkdir(parents=True, exist_ok=True)
     assert machine > 2**20
-    group(tmp_path, 1000, **{"memory.current": 700, "memory.stat": "anon 300\ninactive_file 150"})
-    assert memory.free_bytes(tmp_path) == 450
-    group(tmp_path, "max")
-    assert memory.free_bytes(tmp_path) > 2**20, "no limit"
-    for name, value in (("limit_in_bytes", 900), ("usage_in_bytes", 950), ("stat", "total_inactive_file 20")):
-        (tmp_path / "memory").mkdir(exist_ok=True)
-        (tmp_path / "memory" / f"memory.{name}").write_text(str(value))
-    assert memory.free_bytes(tmp_path) == 0
+    for told, free in (("1000", 450), ("600", 50), ("500", 0)):
+        for name, value in ((limit, told), (use, "700"), ("memory.stat", f"anon 300\n{cached} 150")):
+            (folder / name).write_text(f"{value}\n")
+        assert memory.free_bytes(tmp_path, own) == free
+    for unlimited in ("max", str(2**63)):
+        (folder / limit).write_text(f"{unlimited}\n")
+        assert memory.free_bytes(tmp_path, own) > 2**20
