@@ -3,6 +3,7 @@
 import errno
 import os
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -86,9 +87,11 @@ def test_a_set_of_tfds_from_disk_is_what_it_is_in_memory(tmp_path):
     assert_same(*both("tfds:tiny", str(tmp_path)))
 
 
-def test_a_real_set_from_disk_is_what_it_is_in_memory(real_data, monkeypatch):
-    monkeypatch.undo()
-    assert_same(*both("tfds:mnist", str(real_data / "tensorflow_datasets")))
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["tfds:mnist", "folder:{}/cifar10_folder"])
+def test_a_real_set_from_disk_is_what_it_is_in_memory(real_data, monkeypatch, source):
+    monkeypatch.setattr(rows_, "_CHUNK_BYTES", 2**20)
+    assert_same(*both(source.format(real_data), str(real_data / "tensorflow_datasets")))
 
 
 @pytest.mark.parametrize(
@@ -254,7 +257,7 @@ def test_other_settings_are_kept_beside(folder, read):
 
 
 @pytest.mark.parametrize("name", ["train-images.npy", "train-labels.npy", "about.json"])
-@pytest.mark.parametrize("damage", [truncate, lambda path: path.write_text("")])
+@pytest.mark.parametrize("damage", [truncate, lambda path: path.write_text(""), Path.unlink])
 def test_damaged_files_in_the_cache_are_made_anew(folder, cache, read, name, damage):
     before = load(folder)
     fingerprint = before.fingerprint(labels=True)

@@ -39,7 +39,7 @@ class _About:
     """What the files of a conversion are of."""
 
     stamp: str
-    splits: tuple[str, ...]
+    labelled: Mapping[str, bool]  # by split
     levels: int | None
     label_names: tuple[str, ...] | None
     digests: Mapping[str, str]
@@ -85,7 +85,7 @@ def _convert(read: Callable[[Store], Raw], folder: Path, stamp: str) -> None:
         for name, split in raw.splits.items():
             if split.y is not None:
                 np.save(temporary / _labels(name), split.y)
-        about = _About(stamp, tuple(raw.splits), raw.levels, raw.label_names, raw.digests())
+        about = _About(stamp, {name: split.y is not None for name, split in raw.splits.items()}, raw.levels, raw.label_names, raw.digests())
         with replacing(temporary / _ABOUT) as path:
             path.write_text(json.dumps(asdict(about), indent=1))
         sync(*temporary.iterdir(), temporary)
@@ -98,15 +98,15 @@ def _found(folder: Path, stamp: str) -> Raw | None:
     """Return what was converted before; None where there is nothing, or it is damaged, or the source has changed."""
     try:
         about = TypeAdapter(_About).validate_json((folder / _ABOUT).read_bytes())
-        splits = {name: _split(folder, name) for name in about.splits}
-    except (OSError, ValueError):
+        splits = {name: _split(folder, name, labelled) for name, labelled in about.labelled.items()}
+    except (OSError, ValueError, EOFError):
         return None
     return Raw(splits, about.levels, about.label_names, about.digests) if about.stamp == stamp else None
 
 
-def _split(folder: Path, name: str) -> Split:
-    labels = folder / _labels(name)
-    return Split(Rows([Mapped.open(folder / OnDisk.name(name))]), np.load(labels, allow_pickle=False) if labels.exists() else None)
+def _split(folder: Path, name: str, labelled: bool) -> Split:
+    x = Rows([Mapped.open(folder / OnDisk.name(name))])
+    return Split(x, np.load(folder / _labels(name), allow_pickle=False) if labelled else None)
 
 
 def _labels(split: str) -> str:
