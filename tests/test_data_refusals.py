@@ -224,7 +224,7 @@ def flipped(path, place):
             lambda path: path.write_bytes(path.read_bytes()[: records(path)[4]]),
             r"tiny-train.tfrecord-\S+ holds 4 records, and should hold 10",
         ),
-        (lambda path: rewritten(path, lambda n, record: None if n == 3 else record), r"holds 9 records, and should hold 10"),
+        (lambda path: rewritten(path, lambda n, record: None if n == 3 else record), r"\S+ holds 9 records, and should hold 10"),
         (lambda path: rewritten(path, lambda n, record: b"x" if n == 3 else record), r"record 3 of 10 in \S+: Could not parse example"),
         (
             lambda path: rewritten(path, lambda n, record: record.replace(b"PNG", b"GNP") if n == 3 else record),
