@@ -27,7 +27,7 @@ from vae_tf.history import History
 
 HERE = Path(__file__).parent
 RESULTS, DOCUMENT = HERE / "results", HERE.parent / "docs" / "results.md"
-_CHOICES = ("training.jit_compile", "training.steps_per_execution")  # they change numbers by rounding alone
+_CHOICES = ("data.in_memory", "training.jit_compile", "training.steps_per_execution")  # they change numbers by rounding alone, if at all
 _SHUFFLE, _OMNIGLOT_TEST = 0, 8070
 
 

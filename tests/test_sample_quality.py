@@ -11,9 +11,10 @@ from threadpoolctl import threadpool_limits
 from vae_tf import DataError
 from vae_tf.build import build_model
 from vae_tf.evaluation import features
-from vae_tf.evaluation.features import cache_folder, classifier
+from vae_tf.evaluation.features import classifier
 from vae_tf.evaluation.sample_quality import draw_samples, sample_quality
 from vae_tf.evaluation.two_samples import frechet
+from vae_tf.files import cache_folder
 from vae_tf.images import Images, Split
 
 DISTANCES, SHARES = ("frechet_distance", "kernel_distance"), ("precision", "recall", "density", "coverage")

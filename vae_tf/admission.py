@@ -3,19 +3,17 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from vae_tf import config as configs
 from vae_tf import pipeline
 from vae_tf.config import Config
-from vae_tf.data import Images
+from vae_tf.data import Images, Split
 from vae_tf.errors import DataError, RunError
 from vae_tf.model import VAE
+from vae_tf.progress import progress
+from vae_tf.rows import chunks
 from vae_tf.run import CONFIG
 
 __all__ = ["check_folder", "check_images"]
-
-_CHUNK = 5000  # images checked at once
 
 
 def check_images(vae: VAE, images: Images, config: Config) -> None:
@@ -31,14 +29,16 @@ def check_images(vae: VAE, images: Images, config: Config) -> None:
     """
     if len(images.test) < 2:
         raise DataError(f"`{images.source}` leaves {len(images.test)} test image(s), and at least 2 are needed; raise `data.test`.")
-    for name, split in (("training", images.train), ("validation", images.validation), ("test", images.test)):
-        if vae.condition is not None:
-            if split.y is None:
-                raise DataError(f"`model.condition` needs a label for each image, and the {name} images of {images.source} have none.")
-            vae.condition.check(split.y)
-        for start in range(0, len(split), _CHUNK):
-            part = split.take(np.arange(start, min(start + _CHUNK, len(split))))
-            vae.likelihood.check(pipeline.fixed_images(part, images.levels, seed=config.seed, binarize=config.data.binarize))
+    splits = {"training": images.train, "validation": images.validation, "test": images.test}
+    with progress(sum(map(len, splits.values())), "checking images", "images", quiet=images.in_memory) as bar:
+        for name, split in splits.items():
+            if vae.condition is not None:
+                if split.y is None:
+                    raise DataError(f"`model.condition` needs a label for each image, and the {name} images of {images.source} have none.")
+                vae.condition.check(split.y)
+            for part in chunks(split.x):
+                vae.likelihood.check(pipeline.fixed_images(Split(part), images.levels, seed=config.seed, binarize=config.data.binarize))
+                bar.update(len(part))
 
 
 def check_folder(folder: Path, config: Config, resume: bool) -> None:
@@ -59,9 +59,9 @@ def check_folder(folder: Path, config: Config, resume: bool) -> None:
     if not resume:
         raise RunError(f"`{folder}` holds a run already; choose another for --run, or continue it with --resume.")
     stored = configs.read(folder / CONFIG)
-    # A run that was stopped may go on with rollbacks: up to there, none would have been made. No number depends on the steps of a call.
+    # A run that was stopped may go on with rollbacks: up to there, none would have been made. On the others no number depends.
     now = {name: getattr(config.training, name) for name in ("non_finite", "steps_per_execution")}
-    stored = replace(stored, training=replace(stored.training, **now))
+    stored = replace(stored, training=replace(stored.training, **now), data=replace(stored.data, in_memory=config.data.in_memory))
     if stored != config:
         different = configs.difference(stored.to_dict(), config.to_dict())
         raise RunError(f"`{folder}` holds a run of another configuration ({different}); choose another for --run.")

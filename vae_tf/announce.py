@@ -62,7 +62,7 @@ def first_line(folder: Path, config: Config, vae: VAE, images: Images, cluster: 
     told = [
         f"{parameters} parameters ({networks}, {latents} latents, {', '.join(pieces)}, {config.objective['name']})",
         f"{configs.without_folders(images.source)} {len(images.train):,} + {len(images.validation):,} validation images of "
-        f"{height} x {width}{'' if channels == 1 else f' x {channels}'}",
+        f"{height} x {width}{'' if channels == 1 else f' x {channels}'} {'in memory' if images.in_memory else 'read from disk'}",
         _device(),
         *([str(cluster)] if cluster.replicas > 1 else []),
         keras.mixed_precision.global_policy().name,

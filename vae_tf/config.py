@@ -81,6 +81,8 @@ class DataConfig:
         corruption: how much: the share of pixels, or the standard deviation of the noise.
         validation: share of the training images held out, where the source has no validation split.
         test: share held out as test images, where the source has no test split.
+        in_memory: whether images are held in memory; else they are converted once, into files in `$VAE_TF_CACHE`, and read from there batch
+            by batch. No number depends on it. None: as the free memory suggests.
     """
 
     source: str
@@ -91,6 +93,7 @@ class DataConfig:
     corruption: Annotated[float, BeforeValidator(_no_truth), Field(gt=0)] | None = None
     validation: _Share = 0.1
     test: _Share = 0.1
+    in_memory: bool | None = None
 
     def __post_init__(self):
         if self.corrupt == "none":

@@ -1,19 +1,27 @@
 """From a named source to images in three splits.
 
-Sources: `digits`, `tfds:NAME`, `folder:PATH`, `npz:PATH`. Images are held in memory as grey levels.
+Sources: `digits`, `tfds:NAME`, `folder:PATH`, `npz:PATH`. Images are grey levels, in memory or, where they do not fit, on disk.
 """
+
+from collections.abc import Callable
+from math import inf
+from pathlib import Path
 
 import numpy as np
 
 from vae_tf.config import DataConfig
+from vae_tf.converted import converted
 from vae_tf.errors import ConfigError, DataError
-from vae_tf.image_folder import read_folder
+from vae_tf.image_folder import image_files, read_folder
 from vae_tf.images import Images, Raw, Split
-from vae_tf.sources import read_digits, read_npz, read_tfds
+from vae_tf.memory import free_bytes
+from vae_tf.sources import read_digits, read_npz, read_tfds, tfds_files
+from vae_tf.stores import InMemory, Store, TooLarge
 
 __all__ = ["Images", "Split", "load", "seen_levels"]
 
 _VALIDATION, _TEST = 1, 2  # a stream of random numbers each
+_COPIES = 3  # what a training takes, at most, for each byte of its images
 
 
 def load(config: DataConfig, seed: int, data_dir: str | None = None) -> Images:
@@ -38,7 +46,8 @@ def load(config: DataConfig, seed: int, data_dir: str | None = None) -> Images:
     raw = _read(config, data_dir)
     if config.binarize == "dynamic" and raw.levels == 2:
         raise ConfigError(f"`data.binarize` must be 'none' for {config.source}: its images hold 0 and 1 only; got 'dynamic'.")
-    splits = raw.splits
+    splits, levels, names, digests = raw.splits, raw.levels, raw.label_names, raw.digests()
+    del raw  # what is not held out is copied in memory: the whole goes
     for key, share, stream in (("test", config.test, [0, _TEST]), ("validation", config.validation, [seed, _VALIDATION])):
         if key not in splits:
             splits = splits | dict(zip(("train", key), _hold_out(splits["train"], share, np.random.default_rng(stream))))
@@ -47,7 +56,7 @@ def load(config: DataConfig, seed: int, data_dir: str | None = None) -> Images:
         raise DataError(f"`data.source`: all splits of {config.source} must have one image shape; got {shapes}. Set `data.image_size`.")
     if not len(splits["train"]):
         raise DataError(f"`data.source`: {config.source} leaves no image to train on. Lower `data.validation` or `data.test`.")
-    return Images(**splits, levels=raw.levels, label_names=raw.label_names, source=config.source, digests=raw.digests())
+    return Images(**splits, levels=levels, label_names=names, source=config.source, digests=digests)
 
 
 def seen_levels(images: Images, config: DataConfig) -> int | None:
@@ -56,16 +65,38 @@ def seen_levels(images: Images, config: DataConfig) -> int | None:
 
 
 def _read(config: DataConfig, data_dir: str | None) -> Raw:
+    read = _reader(config, data_dir)
+    if config.in_memory is not False:
+        try:
+            return read(InMemory(inf if config.in_memory else free_bytes() / _COPIES))
+        except TooLarge:
+            pass
+    return converted(read, config, *_origin(config, data_dir))
+
+
+def _reader(config: DataConfig, data_dir: str | None) -> Callable[[Store], Raw]:
     kind, _, place = config.source.partition(":")
     if config.source == "digits":
-        return read_digits(config)
+        return lambda store: read_digits(config, store)
     if kind == "tfds" and place:
-        return read_tfds(place, config, data_dir)
+        return lambda store: read_tfds(place, config, data_dir, store)
     if kind == "folder" and place:
-        return read_folder(place, config)
+        return lambda store: read_folder(place, config, store)
     if kind == "npz" and place:
-        return read_npz(place, config)
+        return lambda store: read_npz(place, config, store)
     raise ConfigError(f"`data.source` must be 'digits', 'tfds:NAME', 'folder:PATH' or 'npz:PATH'; got {config.source!r}.")
+
+
+def _origin(config: DataConfig, data_dir: str | None) -> tuple[str, list[Path]]:
+    """Return the full name of a source that `_reader` knows, and its files."""
+    kind, _, place = config.source.partition(":")
+    if kind == "tfds":
+        files = tfds_files(place, data_dir)
+        return f"tfds:{files[0].parent.resolve()}", files
+    if kind == "digits":
+        return kind, []
+    path = Path(place).expanduser()
+    return f"{kind}:{path.resolve()}", image_files(place) if kind == "folder" else [path]
 
 
 def _hold_out(split: Split, share: float, rng: np.random.Generator) -> tuple[Split, Split]:

@@ -7,7 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["locked", "replacing", "sync", "tidy"]
+__all__ = ["cache_folder", "locked", "replacing", "sync", "tidy"]
+
+
+def cache_folder() -> Path:
+    """Return where things are kept that can be made again: $VAE_TF_CACHE, else ~/.cache/vae_tf."""
+    return Path(os.environ.get("VAE_TF_CACHE") or Path.home() / ".cache" / "vae_tf")
 
 
 @contextmanager

@@ -9,13 +9,14 @@ from PIL import Image, ImageOps
 from vae_tf.config import DataConfig
 from vae_tf.errors import DataError
 from vae_tf.images import Raw, Split, gather
+from vae_tf.stores import Store
 
-__all__ = ["read_folder"]
+__all__ = ["image_files", "read_folder"]
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 
 
-def read_folder(place: str, config: DataConfig) -> Raw:
+def read_folder(place: str, config: DataConfig, store: Store) -> Raw:
     """Read the image files below a folder, in the order of their paths.
 
     Sub-folders `train`, `validation` and `test` are the splits, if `train` or `test` is there. The folders below a split
@@ -25,6 +26,7 @@ def read_folder(place: str, config: DataConfig) -> Raw:
     Args:
         place: the folder.
         config: of which `image_size` and `channels` are read; None where all images are alike.
+        store: where the images are put.
 
     Returns:
         The splits, 256 levels.
@@ -33,21 +35,32 @@ def read_folder(place: str, config: DataConfig) -> Raw:
         DataError: the folder is missing or empty, a file is unreadable, or the images differ in shape.
     """
     root = Path(place).expanduser()
+    by_split = _by_split(root, image_files(place))
+    classes = {path: path.parent.relative_to(base).as_posix() for base, paths in by_split.items() for path in paths}
+    labelled = "." not in classes.values()
+    numbers = {name: number for number, name in enumerate(sorted(set(classes.values())))} if labelled else {}
+    splits = {}
+    for base, paths in by_split.items():
+        name = "train" if base == root else base.name
+        x = gather(_decode_all(paths), len(paths), config, store, name)
+        y = np.array([numbers[classes[path]] for path in paths], np.int64) if labelled else None
+        splits[name] = Split(x, y)
+    return Raw(splits, levels=256, label_names=tuple(numbers) or None)
+
+
+def image_files(place: str) -> list[Path]:
+    """Return the image files below a folder, in the order of their paths.
+
+    Raises:
+        DataError: there is no folder, or no image in it.
+    """
+    root = Path(place).expanduser()
     if not root.is_dir():
         raise DataError(f"`data.source`: there is no folder {root}. Give the folder that holds the images, as folder:PATH.")
     files = sorted(p for p in root.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file() and not p.name.startswith("."))
     if not files:
         raise DataError(f"`data.source`: no images below {root}. Files must end in {', '.join(_SUFFIXES)}.")
-    by_split = _by_split(root, files)
-    classes = {path: path.parent.relative_to(base).as_posix() for base, paths in by_split.items() for path in paths}
-    labelled = "." not in classes.values()
-    names = sorted(set(classes.values())) if labelled else []
-    splits = {}
-    for base, paths in by_split.items():
-        x = gather(_decode_all(paths), len(paths), config)
-        y = np.array([names.index(classes[path]) for path in paths], np.int64) if labelled else None
-        splits["train" if base == root else base.name] = Split(x, y)
-    return Raw(splits, levels=256, label_names=tuple(names) or None)
+    return files
 
 
 def _by_split(root: Path, files: list[Path]) -> dict[Path, list[Path]]:

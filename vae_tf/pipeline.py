@@ -4,6 +4,7 @@ Order, binarization and corruption are functions of (seed, epoch, step, row), so
 several workers, sees the very batches it would have seen.
 """
 
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -13,11 +14,15 @@ import tensorflow as tf
 from vae_tf.corruption import corrupt as corrupted
 from vae_tf.errors import ConfigError
 from vae_tf.images import Images, Split
+from vae_tf.memory import shared
 from vae_tf.noise import sixteen_bits_rows
+from vae_tf.rows import Rows, chunks
+from vae_tf.stores import scratch
 
 __all__ = ["as_float", "fixed_images", "steps_per_epoch", "test_images", "training_batches", "validation_batches"]
 
 _FIXED = 3  # a stream of random numbers; 1 and 2 hold images out
+_READERS = 4  # batches that are read from disk at a time
 _BITS = 2**16  # values of a random 16-bit integer: P(x = 1) is the grey value to within 2^-16
 
 
@@ -92,10 +97,11 @@ def training_batches(
         raise ConfigError(f"`training.batch_size` must be a multiple of {parts * pieces}, for as many devices share it; got {batch_size}.")
     size = batch_size // (parts * pieces)
     with tf.device("CPU"):
-        images, classes = tf.constant(split.x), tf.constant(split.y) if labels else None
+        images = split.x if isinstance(split.x, Rows) else shared(split.x)
+        classes = tf.constant(split.y) if labels else None
 
-    def batch(rows: tf.Tensor, key: tf.Tensor, first: tf.Tensor) -> Any:
-        x = as_float(tf.gather(images, rows), levels)
+    def batch(read: tf.Tensor, rows: tf.Tensor, key: tf.Tensor, first: tf.Tensor) -> Any:
+        x = as_float(read, levels)
         if binarize == "dynamic":
             x = _bernoulli(x, tf.reshape(sixteen_bits_rows(key, size, prod(x.shape[1:]), first), x.shape))
         x = x if corruption is None else (corrupted(x, corrupt, corruption, tf.random.fold_in(key, 1), first), x)
@@ -112,9 +118,14 @@ def training_batches(
         columns = tf.reshape(rows, [-1, size]), tf.repeat(tf.range(1, steps + 1), pieces), tf.tile(firsts, [steps])
         begun = pieces * tf.where(epoch == first_epoch, first_step, 0)
         batches = tf.data.Dataset.from_tensor_slices(tuple(column[begun:] for column in columns))
-        return batches.map(lambda rows, step, first: batch(rows, tf.random.fold_in(epoch_key, step), first))
+        return batches.map(lambda rows, step, first: (rows, tf.random.fold_in(epoch_key, step), first))
 
     endless = tf.data.Dataset.counter(first_epoch).flat_map(epoch_batches)
+    if isinstance(images, Rows):  # several batches are awaited at a time, also over the end of an epoch
+        read = partial(_read, images)
+        endless = endless.map(lambda rows, *others: (read(rows), rows, *others), num_parallel_calls=_READERS, deterministic=True).map(batch)
+    else:
+        endless = endless.map(lambda rows, *others: batch(tf.gather(images, rows), rows, *others))
     return endless.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)).prefetch(tf.data.AUTOTUNE)
 
 
@@ -136,22 +147,26 @@ def validation_batches(
         Batches x, (x, y), or (x, y or x, weight) where several share them.
     """
     part, parts = share
-    if (replicas := parts * pieces) == 1:
-        return tf.data.Dataset.from_tensor_slices(x if y is None else (x, y)).batch(batch_size)
+    replicas = parts * pieces
     batch_size += -batch_size % replicas
-    rows = np.append(np.arange(len(x)), np.zeros(-len(x) % replicas, int))
-    with tf.device("CPU"):
-        columns = [
-            tf.constant(column) for column in (x[rows], (x if y is None else y)[rows], (rows == np.arange(len(rows))).astype(np.float32))
-        ]
-    starts = np.arange(0, len(rows), batch_size)
-    sizes = np.minimum(batch_size, len(rows) - starts) // replicas
+    whole = len(x) + -len(x) % replicas
+    starts = np.arange(0, whole, batch_size)
+    sizes = np.minimum(batch_size, whole - starts) // replicas
     firsts = starts[:, None] + sizes[:, None] * np.arange(part * pieces, (part + 1) * pieces)
-    seen = tf.data.Dataset.from_tensor_slices((firsts.ravel(), np.repeat(sizes, pieces)))
-    return seen.map(lambda first, size: tuple(column[first : first + size] for column in columns))
+
+    def batch(first: tf.Tensor, size: tf.Tensor) -> Any:
+        rows = tf.range(first, first + size)
+        inside = rows < len(x)
+        # Read from arrays, not from constants: those would be copies, and all in memory.
+        columns = [_read(column, tf.where(inside, rows, 0)) for column in (x, y) if column is not None]
+        if replicas > 1:
+            return columns[0], columns[-1], tf.cast(inside, tf.float32)
+        return tuple(columns) if len(columns) > 1 else columns[0]
+
+    return tf.data.Dataset.from_tensor_slices((firsts.ravel(), np.repeat(sizes, pieces))).map(batch).prefetch(1)
 
 
-def fixed_images(split: Split, levels: int | None, *, seed: int, binarize: str) -> np.ndarray:
+def fixed_images(split: Split, levels: int | None, *, seed: int, binarize: str, rows: np.ndarray | None = None) -> np.ndarray:
     """Return a split as the model sees it, for validation and test: one binarization, the same at every call.
 
     Args:
@@ -159,14 +174,32 @@ def fixed_images(split: Split, levels: int | None, *, seed: int, binarize: str) 
         levels: their number of grey levels, or None.
         seed: the seed of the binarization.
         binarize: "dynamic" draws every pixel from Bernoulli(grey value) once; "none" does not.
+        rows: int [M], the positions of those that are wanted, each as it is among all; None for all.
 
     Returns:
-        float32 [N, H, W, C] in [0, 1].
+        float32 [N, H, W, C], or [M, H, W, C], in [0, 1]; all images of a split on disk are an array on disk, too.
+
+    Raises:
+        DataError: there is no room on the disk.
     """
-    x = as_float(split.x, levels)
-    if binarize == "none":
-        return x
-    return _bernoulli(x, np.random.default_rng([seed, _FIXED]).integers(_BITS, size=x.shape, dtype=np.uint16))
+    rng = np.random.default_rng([seed, _FIXED])
+
+    def fixed(part: np.ndarray) -> np.ndarray:
+        x = as_float(part, levels)
+        return x if binarize == "none" else _bernoulli(x, rng.integers(_BITS, size=x.shape, dtype=np.uint16))
+
+    if isinstance(split.x, Rows) and len(split) and rows is None:
+        return scratch(split.x.shape, map(fixed, chunks(split.x)))
+    found, begin = np.empty((len(split) if rows is None else len(rows), *split.x.shape[1:]), np.float32), 0
+    for part in map(fixed, chunks(split.x)):
+        end = begin + len(part)
+        if rows is None:
+            found[begin:end] = part
+        else:
+            wanted = (begin <= rows) & (rows < end)
+            found[wanted] = part[rows[wanted] - begin]
+        begin = end
+    return found
 
 
 def test_images(images: Images, binarize: str) -> np.ndarray:
@@ -177,6 +210,11 @@ def test_images(images: Images, binarize: str) -> np.ndarray:
         binarize: as in `fixed_images`.
     """
     return fixed_images(images.test, images.levels, seed=0, binarize=binarize)
+
+
+def _read(array: np.ndarray | Rows, rows: tf.Tensor) -> tf.Tensor:
+    read = tf.numpy_function(lambda rows: np.asarray(array[rows]), [rows], array.dtype, stateful=False)
+    return tf.ensure_shape(read, [*rows.shape, *array.shape[1:]])
 
 
 def _bernoulli(p, bits):

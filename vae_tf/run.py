@@ -119,8 +119,8 @@ class DataSummary:
             (count, *before), (_, *now) = digests.split(), (found.digests or {}).get(name, "0").split()
             if len(before) == len(now) and before != now:
                 first = next(i for i, (old, new) in enumerate(zip(before, now)) if old != new)
-                rows = blocks(np.arange(int(count)))[first]
-                return f", and the first that changed is among the {name} {rows[0]} to {rows[-1]}, counted from 0"
+                rows = blocks(int(count))[first]
+                return f", and the first that changed is among the {name} {rows.start} to {rows.stop - 1}, counted from 0"
         return ""
 
     def write(self, path: Path) -> None:

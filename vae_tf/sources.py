@@ -15,30 +15,33 @@ from vae_tf.config import DataConfig
 from vae_tf.damage import first_damage
 from vae_tf.errors import ConfigError, DataError, reason
 from vae_tf.images import Raw, Split, gather
+from vae_tf.rows import chunks
+from vae_tf.stores import InMemory, Store
 
-__all__ = ["read_digits", "read_npz", "read_tfds"]
+__all__ = ["read_digits", "read_npz", "read_tfds", "tfds_files"]
 
 _SPLITS = ("train", "validation", "test")
 _CHUNK = 1000
 
 
-def read_digits(config: DataConfig) -> Raw:
+def read_digits(config: DataConfig, store: Store) -> Raw:
     """Read scikit-learn's embedded handwritten digits: 1,797 images of 8 x 8 pixels, 17 grey levels."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     x = digits.images.astype(np.uint8)[..., np.newaxis]
-    x = gather([("digits", x)], len(x), config)
-    return Raw({"train": Split(x, digits.target.astype(np.int64))}, levels=17, label_names=tuple(map(str, digits.target_names)))
+    images = gather([("digits", x)], len(x), config, store, "train")
+    return Raw({"train": Split(images, digits.target.astype(np.int64))}, levels=17, label_names=tuple(map(str, digits.target_names)))
 
 
-def read_tfds(name: str, config: DataConfig, data_dir: str | None) -> Raw:
+def read_tfds(name: str, config: DataConfig, data_dir: str | None, store: Store | None = None) -> Raw:
     """Read a prepared image data set of TensorFlow Datasets; nothing is ever downloaded.
 
     Args:
         name: `set`, `set/config`, `set:version` or `set/config:version`.
         config: of which `image_size` and `channels` are read; None means that images stay as they are.
         data_dir: the folder of prepared sets; None: the environment variable TFDS_DATA_DIR, else ~/tensorflow_datasets.
+        store: where the images are put; memory when None.
 
     Returns:
         The set's own splits; 2 levels where no value exceeds 1 (as in binarized_mnist), else 256.
@@ -47,6 +50,31 @@ def read_tfds(name: str, config: DataConfig, data_dir: str | None) -> Raw:
         ConfigError: there is no set, configuration or version of that name.
         DataError: the set is not prepared, damaged, or holds no 8-bit images.
     """
+    import tensorflow_datasets as tfds
+
+    builder, store = _builder(name, data_dir), InMemory() if store is None else store
+    features = dict(builder.info.features.items())
+    image, label = features.get("image"), features.get("label")
+    if not isinstance(image, tfds.features.Image) or image.np_dtype != np.uint8:
+        raise DataError(f"`data.source`: {name!r} must have a feature `image` of 8-bit images; it has {', '.join(features)}.")
+    if "train" not in builder.info.splits:
+        raise DataError(f"`data.source`: {name!r} must have a split `train`; it has {', '.join(builder.info.splits) or 'none'}.")
+    names = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else None
+    try:
+        splits = {s: _read_split(builder, s, names is not None, config, store) for s in _SPLITS if s in builder.info.splits}
+    except (tf.errors.OpError, NotImplementedError) as error:
+        damaged = [] if isinstance(error, NotImplementedError) else [first_damage(builder, s) for s in _SPLITS if s in builder.info.splits]
+        what = next(filter(None, damaged), reason(error))
+        raise DataError(f"`data.source`: {name!r} in {builder.data_dir} cannot be read ({what}). Prepare it again.") from error
+    return Raw(splits, _levels(splits), names)
+
+
+def tfds_files(name: str, data_dir: str | None) -> list[Path]:
+    """Return the files of a prepared set; arguments and exceptions as of `read_tfds`."""
+    return [path for path in Path(_builder(name, data_dir).data_dir).iterdir() if path.is_file()]
+
+
+def _builder(name: str, data_dir: str | None) -> Any:
     import tensorflow_datasets as tfds
 
     verbosity = logging.get_verbosity()
@@ -69,23 +97,10 @@ def read_tfds(name: str, config: DataConfig, data_dir: str | None) -> Raw:
             f'or prepare it where there is a network: python -c "import tensorflow_datasets as tfds; '
             f'tfds.builder({name!r}, data_dir={folder!r}).download_and_prepare()"'
         )
-    features = dict(builder.info.features.items())
-    image, label = features.get("image"), features.get("label")
-    if not isinstance(image, tfds.features.Image) or image.np_dtype != np.uint8:
-        raise DataError(f"`data.source`: {name!r} must have a feature `image` of 8-bit images; it has {', '.join(features)}.")
-    if "train" not in builder.info.splits:
-        raise DataError(f"`data.source`: {name!r} must have a split `train`; it has {', '.join(builder.info.splits) or 'none'}.")
-    names = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else None
-    try:
-        splits = {s: _read_split(builder, s, names is not None, config) for s in _SPLITS if s in builder.info.splits}
-    except (tf.errors.OpError, NotImplementedError) as error:
-        damaged = [] if isinstance(error, NotImplementedError) else [first_damage(builder, s) for s in _SPLITS if s in builder.info.splits]
-        what = next(filter(None, damaged), reason(error))
-        raise DataError(f"`data.source`: {name!r} in {builder.data_dir} cannot be read ({what}). Prepare it again.") from error
-    return Raw(splits, _levels(splits), names)
+    return builder
 
 
-def read_npz(place: str, config: DataConfig) -> Raw:
+def read_npz(place: str, config: DataConfig, store: Store) -> Raw:
     """Read images from a NumPy archive: `x`, or `x_train` and, if there, `x_validation` and `x_test`; labels `y...` likewise.
 
     Labels are classes, integers [N], or vectors, numbers [N, K].
@@ -93,6 +108,7 @@ def read_npz(place: str, config: DataConfig) -> Raw:
     Args:
         place: the file, as `numpy.savez` writes it; arrays of objects are refused, nothing is unpickled.
         config: of which `image_size` and `channels` are read; None means that images stay as they are.
+        store: where the images are put; each array of the archive is in memory for a while all the same.
 
     Returns:
         The splits; 2 levels where all values are 0 or 1, else 256 for uint8 and None for real values in [0, 1].
@@ -120,17 +136,17 @@ def read_npz(place: str, config: DataConfig) -> Raw:
                 parts = ((f"{path}[{key}]", x[i : i + _CHUNK]) for i in range(0, max(len(x), 1), _CHUNK))
                 labels = "y" + key[1:]
                 y = _checked_labels(f"{path}[{labels}]", _array(path, archive, labels), len(x)) if labels in found else None
-                splits[split] = Split(gather(parts, len(x), config), y)
+                splits[split] = Split(gather(parts, len(x), config, store, split), y)
     if len({s.x.dtype for s in splits.values()}) > 1:
         raise DataError(f"`data.source`: the images in {path} must be all uint8 or all float; the splits differ. Store them alike.")
     if len({s.y.shape[1:] for s in splits.values() if s.y is not None}) > 1:
         raise DataError(f"`data.source`: the labels in {path} must be all classes, or all vectors of one length; the splits differ.")
-    if all(((s.x == 0) | (s.x == 1)).all() for s in splits.values()):
-        splits = {name: Split(s.x.astype(np.uint8), s.y) for name, s in splits.items()}
+    if next(iter(splits.values())).x.dtype != np.uint8 and all(map(_binary, splits.values())):
+        splits = {name: Split(store.keep(name, len(s), (x.astype(np.uint8) for x in chunks(s.x))), s.y) for name, s in splits.items()}
     return Raw(splits, _levels(splits))
 
 
-def _read_split(builder: Any, split: str, labelled: bool, config: DataConfig) -> Split:
+def _read_split(builder: Any, split: str, labelled: bool, config: DataConfig, store: Store) -> Split:
     import tensorflow_datasets as tfds
 
     keys = ("image", "label") if labelled else ("image",)
@@ -144,14 +160,18 @@ def _read_split(builder: Any, split: str, labelled: bool, config: DataConfig) ->
             labels.append(batch.get("label"))
             yield f"{split} image {position}", batch["image"]
 
-    x = gather(parts(), builder.info.splits[split].num_examples, config)
+    x = gather(parts(), builder.info.splits[split].num_examples, config, store, split)
     return Split(x, np.concatenate(labels).astype(np.int64) if labelled else None)
 
 
 def _levels(splits: dict[str, Split]) -> int | None:
     if splits["train"].x.dtype != np.uint8:
         return None
-    return 2 if max(split.x.max() for split in splits.values()) <= 1 else 256
+    return 2 if max(x.max() for split in splits.values() for x in chunks(split.x)) <= 1 else 256
+
+
+def _binary(split: Split) -> bool:
+    return all(((x == 0) | (x == 1)).all() for x in chunks(split.x))
 
 
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)

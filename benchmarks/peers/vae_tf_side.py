@@ -59,15 +59,25 @@ def fit(given: Task) -> None:
 def in_memory(given: Task, x: np.ndarray) -> tuple[Any, int]:
     """Return batches of images in memory, and how many make an epoch."""
     from vae_tf.images import Split
-    from vae_tf.pipeline import training_batches
 
-    batch, binarize = given.work.batch, "dynamic" if given.binary else "none"
-    return training_batches(Split(x), 256, batch_size=batch, seed=given.seed, binarize=binarize), len(x) // batch
+    return batches(given, Split(x))
 
 
 def from_disk(given: Task) -> tuple[Any, int]:
     """Return batches of images that are read from disk while the training goes on, and how many make an epoch."""
-    raise SystemExit("vae_tf does not read images from disk while it trains")
+    from vae_tf.images import Split
+    from vae_tf.rows import Mapped, Rows
+
+    rows = Rows([Mapped.open(given.images)])
+    return batches(given, Split(rows[: len(rows) // given.work.batch * given.work.batch]))
+
+
+def batches(given: Task, split: Any) -> tuple[Any, int]:
+    """Return batches of a split, and how many make an epoch."""
+    from vae_tf.pipeline import training_batches
+
+    batch, binarize = given.work.batch, "dynamic" if given.binary else "none"
+    return training_batches(split, 256, batch_size=batch, seed=given.seed, binarize=binarize), len(split) // batch
 
 
 def model(name: str) -> Any:

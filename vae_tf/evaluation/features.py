@@ -6,9 +6,9 @@ function of (version, images, labels), whatever the seed of a run: they are kept
 """
 
 import hashlib
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import final
 from zipfile import BadZipFile
@@ -17,14 +17,16 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from vae_tf.errors import DataError
 from vae_tf.evaluation.estimate import Estimate
 from vae_tf.evaluation.two_samples import LEAST
-from vae_tf.files import replacing
+from vae_tf.files import cache_folder, replacing
 from vae_tf.images import Images, Split
 from vae_tf.pipeline import fixed_images, test_images
 from vae_tf.progress import progress
+from vae_tf.rows import Rows, chunks, joined
 
-__all__ = ["Classifier", "cache_folder", "classifier"]
+__all__ = ["Classifier", "classifier"]
 
 _NAME, _VERSION = "vae_tf-classifier", 1  # another version for whatever changes the weights: the network, its training
 _FEATURES, _FILTERS = 64, (32, 64)
@@ -70,11 +72,6 @@ class Classifier:
         return f"{self.name} {self.version}, trained on data {self.data}, weights {self.weights}, test accuracy {self.accuracy}"
 
 
-def cache_folder() -> Path:
-    """Return where classifiers are kept if no folder is given: $VAE_TF_CACHE, else ~/.cache/vae_tf."""
-    return Path(os.environ.get("VAE_TF_CACHE") or Path.home() / ".cache" / "vae_tf")
-
-
 def classifier(images: Images, binarize: str, *, cache: Path | None = None, verbose: bool = False) -> Classifier | str:
     """Return the classifier of a data set: from the cache, or trained now, on MNIST in about 20 seconds on two cores.
 
@@ -106,7 +103,10 @@ def classifier(images: Images, binarize: str, *, cache: Path | None = None, verb
     shapes = _shapes(images.image_shape, classes)
     variables, note = _read(path, shapes)
     if variables is None:
-        x = fixed_images(train, images.levels, seed=0, binarize=binarize)
+        try:
+            x = fixed_images(train, images.levels, seed=0, binarize=binarize)
+        except DataError as error:  # no room on the disk
+            return f"the classifier takes all images, and {error}"
         variables = _train(x, y, shapes, verbose)
         raw = _by_batch(_features, variables, x)
         variables |= {"mean": raw.mean(0), "stddev": raw.std(0) + 1e-6}
@@ -123,17 +123,19 @@ def classifier(images: Images, binarize: str, *, cache: Path | None = None, verb
 
 def _canonical(splits: list[Split]) -> tuple[Split, np.ndarray]:
     """Return all images and their classes in the order of their contents, which does not tell how they were split."""
-    x, y = np.concatenate([split.x for split in splits]), np.concatenate([split.y for split in splits])
-    keys = [hashlib.sha256(image.tobytes() + int(label).to_bytes(8, "little")).digest() for image, label in zip(x, y)]
+    x, y = joined([split.x for split in splits]), np.concatenate([split.y for split in splits])
+    images = chain.from_iterable(chunks(x))
+    keys = [hashlib.sha256(image.tobytes() + int(label).to_bytes(8, "little")).digest() for image, label in zip(images, y)]
     order = np.array(sorted(range(len(keys)), key=keys.__getitem__))
     return Split(x[order]), y[order].astype(np.int64)
 
 
-def _digest(arrays: list[np.ndarray]) -> str:
+def _digest(arrays: Sequence[np.ndarray | Rows]) -> str:
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.shape} {array.dtype}\n".encode())
-        digest.update(np.ascontiguousarray(array).data)
+        for part in chunks(array) if array.shape else [array]:
+            digest.update(np.ascontiguousarray(part).data)
     return digest.hexdigest()[:16]
 
 

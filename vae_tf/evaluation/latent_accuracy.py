@@ -1,5 +1,6 @@
 """What latents know of classes that no one told them: how well simple classifiers of posterior means find the class of a test image."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
@@ -38,7 +39,13 @@ class LatentAccuracy:
 
 
 def latent_accuracy(
-    vae: VAE, train_x: np.ndarray, train_y: np.ndarray | None, test_x: np.ndarray, test_y: np.ndarray | None, *, seed: int = 0
+    vae: VAE,
+    train_x: np.ndarray | Callable[[np.ndarray], np.ndarray],
+    train_y: np.ndarray | None,
+    test_x: np.ndarray,
+    test_y: np.ndarray | None,
+    *,
+    seed: int = 0,
 ) -> LatentAccuracy | str:
     """Fit simple classifiers to the posterior means of training images, and test them on test images.
 
@@ -47,7 +54,8 @@ def latent_accuracy(
 
     Args:
         vae: a trained model.
-        train_x: [N, H, W, C] float32, as the model sees images; of more than 10,000 as many are chosen at random.
+        train_x: [N, H, W, C] float32, as the model sees images; of more than 10,000 as many are chosen at random. Or a function that
+            returns those at positions, int [M].
         train_y: classes [N]; None, or vectors [N, K], for which there is no accuracy.
         test_x: [M, H, W, C] float32, at least 2.
         test_y: classes [M].
@@ -64,16 +72,16 @@ def latent_accuracy(
     if train_y is None or test_y is None:
         return "the images have no labels"
     for name, x, y in (("train_y", train_x, train_y), ("test_y", test_x, test_y)):
-        if len(x) != len(y):
+        if not callable(x) and len(x) != len(y):
             raise DataError(f"`{name}` must be one for each of the {len(x)} images, got {len(y)}.")
     if train_y.ndim != 1:
         return "labels are vectors, and there are no classes to find"
-    rows = np.random.default_rng(seed).permutation(len(train_x))[:_FITTED_ON]
+    rows = np.random.default_rng(seed).permutation(len(train_y))[:_FITTED_ON]
     y = train_y[rows]
     if len(np.unique(y)) < 2:
         return "the training images are of one class"
     told = vae.condition is not None
-    fitted = posterior_moments(vae, train_x[rows], y if told else None)[0]
+    fitted = posterior_moments(vae, train_x(rows) if callable(train_x) else train_x[rows], y if told else None)[0]
     tested = posterior_moments(vae, test_x, test_y if told else None)[0]
     how = f"fitted on {len(y)} training images{', the encoder was told the classes' if told else ''}"
 

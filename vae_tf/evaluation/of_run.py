@@ -1,6 +1,7 @@
 """The evaluation of a run: what its test images tell, and what its training images and their labels add."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -80,16 +81,16 @@ def _with_quality(
 
 
 def _with_latent_accuracy(found: Evaluation, run: Run, images: Images, x: np.ndarray, seed: int) -> Evaluation:
-    training = _training_images(images.train, images, run, seed)
+    training = partial(_training_images, images.train, images, run, seed)
     told = latent_accuracy(run.vae, training, images.train.y, x, images.test.y, seed=seed)
     if isinstance(told, str):
         return replace(found, notes=(*found.notes, f"the accuracy of latents as features was not measured: {told}"))
     return replace(found, further=found.further | {"classes found by latents": vars(told)})
 
 
-def _training_images(split: Split, images: Images, run: Run, seed: int) -> np.ndarray:
+def _training_images(split: Split, images: Images, run: Run, seed: int, rows: np.ndarray | None = None) -> np.ndarray:
     # 0 is the seed of the test images: equal noise would make equal images equal twice.
-    return pipeline.fixed_images(split, images.levels, seed=seed + 1, binarize=run.config.data.binarize)
+    return pipeline.fixed_images(split, images.levels, seed=seed + 1, binarize=run.config.data.binarize, rows=rows)
 
 
 def _with_kept(found: Evaluation, run: Run) -> Evaluation:

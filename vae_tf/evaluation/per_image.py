@@ -36,7 +36,9 @@ class PerImage:
     @staticmethod
     def fingerprint(x: np.ndarray) -> str:
         """Return the SHA-256 of images [N, H, W, C], their shape included."""
-        return hashlib.sha256(repr((x.shape, str(x.dtype))).encode() + np.ascontiguousarray(x).tobytes()).hexdigest()
+        digest = hashlib.sha256(repr((x.shape, str(x.dtype))).encode())
+        digest.update(np.ascontiguousarray(x).data)
+        return digest.hexdigest()
 
     def write(self, path: str | Path) -> None:
         """Write them as `.npz`."""
