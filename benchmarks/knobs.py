@@ -1,15 +1,15 @@
 """`python benchmarks/knobs.py [ROW ...]`: turn one knob at a time of a short training, and write `docs/training.md`.
 
-`benchmarks/knobs.yaml` says what is trained: a base with several seeds, whose spread is the yardstick, and rows that differ from it. Each is
-compared with the base on the same test images; the error of a difference holds both what other images would change and what other seeds
-would. Trainings that were finished are kept, so that the command goes on where it was stopped. What was found stands in
+`benchmarks/knobs.yaml` says what is trained: a base with several seeds, whose spread is the yardstick, and rows that differ from it. Each
+is compared with the base on the same test images; the error of a difference holds both what other images would change and what other
+seeds would. Trainings that were finished are kept, so that the command goes on where it was stopped. What was found stands in
 `benchmarks/knobs/ROW.json`; the document is made of all that are there, and so is `docs/images/knobs.png`.
 """
 
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from math import hypot, sqrt
 from pathlib import Path
@@ -31,7 +31,7 @@ _BASE, _FIXED, _FEW = "base", "FIXED", "FEW"
 _SAMPLES, _EVERY = 200, 5  # of the posterior per image; of the test images, every fifth
 _FEW_IMAGES = 6000
 _ONE, _ALL = "training.json", "per_image.npz"  # of a training, in its folder
-_DIGITS = 3  # of what is stored
+_DIGITS = 6  # of what is stored of each epoch: beyond the rounding of float32
 
 
 @click.command()
@@ -58,13 +58,13 @@ def main(
     done = {name for name in rows if findings.read(FOUND / f"{name}.json").get("key") == key(rows, name)}
     wanted = [] if document_only else [name for name in names or rows if name not in done]
     trained = 0
-    for part, seed in dict.fromkeys((part, seed) for name in wanted for part in compared(rows, name) for seed in rows[part]["seeds"]):
-        if trained != most and train(part, seed, rows[part], runs, data_dir, cores):
+    trainings = [(part, seed) for name in wanted for part in compared(rows, name) for seed in rows[part]["seeds"]]
+    for name, seed in trainings:
+        if trained != most and train(name, seed, rows[name], runs, data_dir, cores):
             trained += 1
     for name in wanted:
         conclude(rows, name, runs)
     write_document(rows)
-    click.echo(f"wrote {DOCUMENT}")
 
 
 def read_rows() -> dict[str, dict[str, Any]]:
@@ -103,7 +103,7 @@ def train(name: str, seed: int, row: Mapping[str, Any], runs: Path, data_dir: st
 
     click.echo(f"{name}, seed {seed}: {' '.join(row['turned'])}")
     shutil.rmtree(folder, ignore_errors=True)  # of a training that was stopped: its seconds would not be known
-    config = _config(row, seed, _prepared(runs, data_dir))
+    config = _config(row, seed, _prepared(row, runs, data_dir))
     start = time.process_time()
     run = training.train(config, folder, data_dir=data_dir, trackers=())
     seconds = time.process_time() - start
@@ -149,12 +149,44 @@ def conclude(rows: Mapping[str, Any], name: str, runs: Path) -> None:
 
 
 def write_document(rows: Mapping[str, Any]) -> None:
-    """Write `docs/training.md`, and its picture, of all that was found."""
+    """Write `docs/training.md`, and its picture, of all that was found; nothing without the base."""
     found = {name: before for name in rows if (before := findings.read(FOUND / f"{name}.json"))}
+    if _BASE not in found:
+        return
     knobs = {knob: [name for name in found if rows[name]["knob"] == knob] for knob in dict.fromkeys(row["knob"] for row in rows.values())}
-    _draw(rows, found, DOCUMENT.parent / _PICTURE)
+    draw([name for name in found if rows[name]["against"] == _BASE != name], found, DOCUMENT.parent / _PICTURE)
     values = {"rows": rows, "found": found, "knobs": knobs, "base": found[_BASE], "samples": _SAMPLES, "picture": _PICTURE}
-    findings.render(HERE / "knobs.md.j2", DOCUMENT, {}, **values)
+    findings.render(HERE / "knobs.md.j2", DOCUMENT, {"mean": _mean, "signed": _signed}, **values)
+    click.echo(f"wrote {DOCUMENT}")
+
+
+def draw(names: Sequence[str], found: Mapping[str, Any], target: Path) -> None:
+    """Draw the difference of each row to the base, with 95 % intervals; the axis is linear within a nat, and logarithmic beyond."""
+    from matplotlib.figure import Figure
+
+    from vae_tf.plots.comparison import save_figure
+    from vae_tf.plots.style import BLUE, INK, styled
+
+    figure = Figure(figsize=(8.6, 1.0 + 0.21 * len(names)), layout="constrained")
+
+    @styled
+    def diagram() -> None:
+        axes = figure.subplots()
+        differences = [found[name]["difference"] for name in names]
+        errors = [1.96 * difference["standard_error"] for difference in differences]
+        axes.errorbar([difference["value"] for difference in differences], range(len(names)), xerr=errors, fmt="o", color=BLUE, capsize=2)
+        axes.axvline(0, color=INK, linestyle=":", linewidth=1.2)
+        axes.set_xscale("symlog", linthresh=1)
+        ticks = [-30, -10, -3, -1, -0.5, 0, 0.5, 1, 3, 10]
+        axes.set_xticks(ticks, [f"{tick:+g}" if tick else "base" for tick in ticks])
+        axes.minorticks_off()
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.set_xlabel("log p(x) of test images less that of the base, nats; 95 % intervals over images and seeds")
+        axes.grid()
+
+    diagram()
+    save_figure(target, figure)
 
 
 def _config(row: Mapping[str, Any], seed: int, places: Mapping[str, Path] | None = None) -> Config:
@@ -175,13 +207,13 @@ def _mean_per_image(runs: Path, name: str, row: Mapping[str, Any]) -> np.ndarray
     return np.mean([PerImage.read(_folder(runs, name, seed, row) / _ALL).log_likelihood for seed in row["seeds"]], 0)
 
 
-def _prepared(runs: Path, data_dir: str | None) -> dict[str, Path]:
+def _prepared(row: Mapping[str, Any], runs: Path, data_dir: str | None) -> dict[str, Path]:
     """Write MNIST binarized once, and its first training images, with the test images that all other rows have."""
     places = {_FIXED: (runs / "mnist-binarized-once.npz").resolve(), _FEW: (runs / f"mnist-{_FEW_IMAGES}.npz").resolve()}
     if not all(place.exists() for place in places.values()):
         from vae_tf import data, pipeline
 
-        images = data.load(preset("mnist").data, 0, data_dir)
+        images = data.load(preset(row["preset"]).data, 0, data_dir)
         once = pipeline.fixed_images(images.train, images.levels, seed=1, binarize="dynamic").astype(np.uint8)
         test = pipeline.test_images(images, "dynamic").astype(np.uint8)
         with replacing(places[_FIXED]) as path:
@@ -191,8 +223,19 @@ def _prepared(runs: Path, data_dir: str | None) -> dict[str, Path]:
     return places
 
 
-def _draw(rows: Mapping[str, Any], found: Mapping[str, Any], target: Path) -> None:
-    pass
+def _mean(trainings: Sequence[Mapping[str, Any]], name: str) -> float:
+    """Return the average over the trainings of a row, one for each seed."""
+    values = {
+        "log p(x)": [one["log_likelihood"]["value"] for one in trainings],
+        "validation ELBO": [one["validation_elbo"][one["kept_epoch"] - 1] for one in trainings],
+        "active units": [one["active_units"][0] for one in trainings],
+        "processor seconds": [one["processor_seconds"] for one in trainings],
+    }
+    return float(np.mean(values[name]))
+
+
+def _signed(value: Mapping[str, Any]) -> str:
+    return f"{value['value']:+.2f} ± {value['standard_error']:.2f}"
 
 
 if __name__ == "__main__":
