@@ -70,7 +70,7 @@ def main(
 def read_rows() -> dict[str, dict[str, Any]]:
     """Return the rows by name; each sets what the base sets, too."""
     file = yaml.safe_load((HERE / "knobs.yaml").read_text())
-    common = {"seeds": [0], "against": _BASE, "preset": file["base"]["preset"]}
+    common = {"seeds": [0], "against": _BASE, "alike": False, "preset": file["base"]["preset"]}
     return {name: {**common, **row, "turned": row["set"], "set": [*file["base"]["set"], *row["set"]]} for name, row in file["rows"].items()}
 
 
@@ -81,7 +81,8 @@ def compared(rows: Mapping[str, Any], name: str) -> tuple[str, str, str]:
 
 def key(rows: Mapping[str, Any], name: str) -> str:
     """Return what tells the finding of a row from that of another definition of the rows that it is made of."""
-    return findings.digest([[training_key(rows[part], seed) for seed in rows[part]["seeds"]] for part in compared(rows, name)])
+    parts = [[training_key(rows[part], seed) for seed in rows[part]["seeds"]] for part in compared(rows, name)]
+    return findings.digest([*parts, rows[name]["alike"]])
 
 
 def training_key(row: Mapping[str, Any], seed: int) -> str:
@@ -141,10 +142,14 @@ def conclude(rows: Mapping[str, Any], name: str, runs: Path) -> None:
     against, spread = rows[name]["against"], float(np.std([one["log_likelihood"]["value"] for one in base], ddof=1))
     found: dict[str, Any] = {"key": key(rows, name), "spread_of_seeds": spread, "trainings": own}
     if name != against:
-        values = _mean_per_image(runs, name, rows[name]) - _mean_per_image(runs, against, rows[against])
-        by_images = Estimate.over(values, f"paired by image, less {against}; the error holds {len(base)} seeds' spread")
-        error = hypot(by_images.standard_error, spread * sqrt(1 / len(own) + 1 / len(others)))
-        found |= {"difference": asdict(replace(by_images, standard_error=error)), "error_by_images": by_images.standard_error}
+        values = _mean_per_image(runs, name, rows[name]["seeds"], rows[name])
+        compared_seeds = rows[name]["seeds"] if rows[name]["alike"] else rows[against]["seeds"]
+        by_images = Estimate.over(
+            values - _mean_per_image(runs, against, compared_seeds, rows[against]), f"paired by image, less {against}"
+        )
+        by_seeds = 0.0 if rows[name]["alike"] else spread * sqrt(1 / len(own) + 1 / len(others))
+        error = hypot(by_images.standard_error, by_seeds)
+        found |= {"difference": asdict(replace(by_images, standard_error=error)), "errors": [by_images.standard_error, by_seeds]}
     findings.write(FOUND / f"{name}.json", found)
 
 
@@ -200,11 +205,11 @@ def _folder(runs: Path, name: str, seed: int, row: Mapping[str, Any]) -> Path:
     return runs / f"{name}-{seed}-{training_key(row, seed)}"
 
 
-def _mean_per_image(runs: Path, name: str, row: Mapping[str, Any]) -> np.ndarray:
+def _mean_per_image(runs: Path, name: str, seeds: Sequence[int], row: Mapping[str, Any]) -> np.ndarray:
     """Return log p(x) of each test image, averaged over seeds, [N]."""
     from vae_tf.evaluation import PerImage
 
-    return np.mean([PerImage.read(_folder(runs, name, seed, row) / _ALL).log_likelihood for seed in row["seeds"]], 0)
+    return np.mean([PerImage.read(_folder(runs, name, seed, row) / _ALL).log_likelihood for seed in seeds], 0)
 
 
 def _prepared(row: Mapping[str, Any], runs: Path, data_dir: str | None) -> dict[str, Path]:

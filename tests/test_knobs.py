@@ -31,8 +31,15 @@ def test_a_difference_has_the_error_of_images_and_of_seeds(knobs, tmp_path, monk
     """Three seeds of the base, one of the row: the image means differ by 1 on average, and images scatter around that."""
     monkeypatch.setattr(knobs, "FOUND", tmp_path / "found")
     rows = {
-        "base": {"seeds": [0, 1, 2], "against": "base", "preset": "digits", "set": [], "turned": []},
-        "other": {"seeds": [0], "against": "base", "preset": "digits", "set": ["training.epochs=1"], "turned": ["training.epochs=1"]},
+        "base": {"seeds": [0, 1, 2], "against": "base", "alike": False, "preset": "digits", "set": [], "turned": []},
+        "other": {
+            "seeds": [0],
+            "against": "base",
+            "alike": False,
+            "preset": "digits",
+            "set": ["training.epochs=1"],
+            "turned": ["training.epochs=1"],
+        },
     }
     image = np.array([0.0, 10.0, 20.0, 30.0])
     scatter = np.array([1.0, -1.0, 1.0, -1.0])
@@ -44,7 +51,7 @@ def test_a_difference_has_the_error_of_images_and_of_seeds(knobs, tmp_path, monk
     found = knobs.findings.read(tmp_path / "found" / "other.json")
     by_images, by_seeds = np.std(scatter, ddof=1) / 2, np.sqrt(1 + 1 / 3)
     assert found["difference"]["value"] == pytest.approx(1)
-    assert found["error_by_images"] == pytest.approx(by_images)
+    assert found["errors"] == pytest.approx([by_images, by_seeds])
     assert found["difference"]["standard_error"] == pytest.approx(np.hypot(by_images, by_seeds))
 
 
