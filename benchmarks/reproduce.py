@@ -4,30 +4,25 @@ A row that was finished is kept, one that was stopped goes on where it stopped, 
 of its own. What was found stands in `benchmarks/results/ROW.json`; the document is made of all that are there.
 """
 
-import hashlib
 import json
 import os
-import platform
 import subprocess
 import sys
-from datetime import date
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import click
+import findings
 import numpy as np
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from vae_tf.config import Config, DataConfig, ModelConfig, flat, preset
+from vae_tf.config import preset
 from vae_tf.evaluation import Evaluation
 from vae_tf.files import replacing
 from vae_tf.history import History
 
 HERE = Path(__file__).parent
 RESULTS, DOCUMENT = HERE / "results", HERE.parent / "docs" / "results.md"
-_CHOICES = ("data.in_memory", "training.jit_compile", "training.steps_per_execution")  # they change numbers by rounding alone, if at all
 _SHUFFLE, _OMNIGLOT_TEST = 0, 8070
 
 
@@ -77,10 +72,10 @@ def read_rows() -> dict[str, dict[str, Any]]:
 
 def reproduce(name: str, row: dict[str, Any], runs: Path, places: dict[str, Path | None], environment: dict[str, str], cores: int) -> None:
     """Train and evaluate one row, unless that was done, and write what was found."""
-    settings = _settings(preset(row["preset"]).override(row["set"]))
-    key = _digest([settings, row["samples"], row["annealed"]])
+    settings = findings.settings(preset(row["preset"]).override(row["set"]))
+    key = findings.digest([settings, row["samples"], row["annealed"]])
     result = RESULTS / f"{name}.json"
-    if _found(result).get("key") == key:
+    if findings.read(result).get("key") == key:
         click.echo(f"{name}: done before")
         return
     assignments = list(row["set"])
@@ -89,7 +84,7 @@ def reproduce(name: str, row: dict[str, Any], runs: Path, places: dict[str, Path
             click.echo(f"{name}: skipped, for --{word.lower()} is not given")
             return
         assignments = [assignment.replace(word, str(place)) for assignment in assignments]
-    folder = runs / f"{name}-{_digest(settings)}"
+    folder = runs / f"{name}-{findings.digest(settings)}"
     options = [part for assignment in assignments for part in ("--set", assignment)]
     _run(environment, "train", row["preset"], "--run", str(folder), "--resume", *options)
     _run(environment, "evaluate", str(folder), "--samples", str(row["samples"]), "--annealed", str(row["annealed"]))
@@ -103,41 +98,16 @@ def reproduce(name: str, row: dict[str, Any], runs: Path, places: dict[str, Path
         "validation_elbo": [epoch["val_elbo"] for epoch in history],
         "seed": config["seed"],
         "cores": cores,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "tensorflow": metadata.version("tensorflow"),
-        "date": date.today().isoformat(),
+        **findings.origin(),
     }
-    with replacing(result) as temporary:
-        temporary.write_text(json.dumps(found, indent=1))
+    findings.write(result, found)
     click.echo(f"{name}: log p(x) {evaluation.log_likelihood}")
 
 
 def write_document(rows: dict[str, dict[str, Any]]) -> None:
     """Write `docs/results.md` of all results that are there."""
-    found = {name: before for name in rows if (before := _found(RESULTS / f"{name}.json"))}
-    environment = Environment(loader=FileSystemLoader(HERE), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"estimate": _estimate, "suggests": _suggests}
-    text = environment.get_template("results.md.j2").render(rows=rows, found=found)
-    with replacing(DOCUMENT) as temporary:
-        temporary.write_text(text)
-
-
-def _found(result: Path) -> dict[str, Any]:
-    """Return what a row found before; nothing, if it is not there or damaged."""
-    try:
-        return json.loads(result.read_bytes())
-    except (OSError, ValueError):
-        return {}
-
-
-def _settings(config: Config) -> dict[str, Any]:
-    """What tells two trainings apart: a setting that is younger than a result, and at its default, leaves the result valid."""
-    plain = flat(Config(data=DataConfig(source=""), model=ModelConfig(latent_dim=1)).to_dict())
-    return {name: value for name, value in flat(config.to_dict()).items() if name not in _CHOICES and plain.get(name) != value}
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
+    found = {name: before for name in rows if (before := findings.read(RESULTS / f"{name}.json"))}
+    findings.render(HERE / "results.md.j2", DOCUMENT, {"suggests": _suggests}, rows=rows, found=found)
 
 
 def _run(environment: dict[str, str], command: str, *arguments: str) -> None:
@@ -145,10 +115,6 @@ def _run(environment: dict[str, str], command: str, *arguments: str) -> None:
     done = subprocess.run([sys.executable, "-m", "vae_tf", command, *arguments], env=environment, check=False)
     if done.returncode:
         raise SystemExit(f"reproduce: `vae_tf {command}` ended with {done.returncode}; the rows before are kept")
-
-
-def _estimate(value: dict[str, Any], sign: int = 1, digits: int = 2) -> str:
-    return f"{sign * value['value']:.{digits}f} ± {value['standard_error']:.{digits}f}"
 
 
 def _suggests(curve: list[float]) -> str:
