@@ -17,7 +17,7 @@ from vae_tf.files import replacing
 
 __all__ = ["digest", "estimate", "origin", "read", "render", "settings", "write"]
 
-_CHOICES = ("data.in_memory", "training.jit_compile", "training.steps_per_execution")  # they change numbers by rounding alone, if at all
+_CHOICES = ("data.in_memory", *(f"training.{name}" for name in ("jit_compile", "steps_per_execution", "precision")))  # rounding, if at all
 
 
 def read(path: Path) -> dict[str, Any]:

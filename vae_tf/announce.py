@@ -65,7 +65,6 @@ def first_line(folder: Path, config: Config, vae: VAE, images: Images, cluster: 
         f"{height} x {width}{'' if channels == 1 else f' x {channels}'} {'in memory' if images.in_memory else 'read from disk'}",
         _device(),
         *([str(cluster)] if cluster.replicas > 1 else []),
-        keras.mixed_precision.global_policy().name,
         str(vae.execution),
         left if first_epoch else whole,
     ]

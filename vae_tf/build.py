@@ -44,6 +44,7 @@ def build(
         build_objective(config, steps_per_epoch),
         jit_compile=training.jit_compile,
         steps_per_execution=training.steps_per_execution,
+        precision=training.precision,
     )
     return vae
 

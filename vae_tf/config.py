@@ -143,6 +143,8 @@ class TrainingConfig:
             the machine and the length of the training suggest.
         steps_per_execution: optimizer steps in one call from Python. None: many where they are short. No number depends on it, save that
             rollbacks come between calls.
+        precision: `bfloat16` rounds what convolutions and dense layers multiply in a training step, which some processors do faster;
+            weights, sums, losses and all of evaluation are float32. None: for convolutions where the processor has instructions for it.
         non_finite: what follows a loss or weight that is no finite number: `stop` ends the training, `rollback` goes back to the weights
             and the optimizer of the beginning of the epoch and on with its other batches, ten times at most.
         patience: after how many epochs without a smaller `val_loss` the training ends early; its weights are then those of the epoch with
@@ -156,6 +158,7 @@ class TrainingConfig:
     average: Annotated[float, BeforeValidator(_no_truth), Field(gt=0, lt=1)] | None = None
     jit_compile: bool | None = None
     steps_per_execution: _Positive | None = None
+    precision: Literal["float32", "bfloat16"] | None = None
     non_finite: Literal["stop", "rollback"] = "stop"
     patience: _Positive | None = None
 

@@ -1,18 +1,27 @@
 """How the steps of a training are run on this machine: what makes them fast changes their numbers by rounding alone."""
 
 import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple, final
+from functools import cache, wraps
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, final, get_args
 
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-__all__ = ["Execution", "Work", "choose", "work_of"]
+from vae_tf.errors import ConfigError
+
+__all__ = ["Execution", "Precision", "Work", "check", "choose", "work_of"]
+
+Precision = Literal["float32", "bfloat16"]
 
 _WORTH_COMPILING = 1000  # steps
 _CALL_FLOPS = 1e10  # in one call from Python: a fraction of a second
 _MOST_STEPS = 50
+_ROUNDED = "auto_mixed_precision_onednn_bfloat16"
 _SIGNATURE = inspect.signature(keras.Model.fit)
 
 
@@ -31,34 +40,63 @@ class Execution:
     Args:
         jit_compile: whether XLA compiles the step.
         steps_per_execution: optimizer steps in one call from Python.
+        precision: in which convolutions and products of matrices are computed; weights, sums and losses are float32 in any case.
     """
 
     jit_compile: bool
     steps_per_execution: int
+    precision: Precision = "float32"
 
     def __str__(self) -> str:
         """Return it as a person reads it."""
-        return f"{'XLA' if self.jit_compile else 'no XLA'}, {self.steps_per_execution} steps a call"
+        return f"{self.precision}, {'XLA' if self.jit_compile else 'no XLA'}, {self.steps_per_execution} steps a call"
+
+    def steps(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function of TensorFlow that takes steps, as one that takes them in this precision; what else runs is not touched."""
+        if self.precision == "float32":
+            return function
+
+        @wraps(function)
+        def rounded(*args: Any) -> Any:
+            with _rounded():
+                return function(*args)
+
+        return rounded
+
+
+def check(jit_compile: bool | None, precision: str | None) -> None:
+    """Refuse what can not be.
+
+    Raises:
+        ConfigError: `precision` is unknown, or asks XLA for what it has not.
+    """
+    if precision not in (None, *get_args(Precision)):
+        raise ConfigError(f"`precision` must be float32 or bfloat16, got {precision!r}.")
+    if jit_compile and precision == "bfloat16":
+        raise ConfigError("`precision` bfloat16 is not for steps that XLA compiles, got `jit_compile` true; leave one of them out.")
 
 
 def choose(vae: Any, work: Work | None) -> Execution:
     """Return what is fast for a model here, where the user has not chosen.
 
     XLA makes dense networks faster and, on a CPU, convolutions slower; to compile a step takes as long as some thousand small ones. Calls
-    from Python cost little beside a large step.
+    from Python cost little beside a large step. Convolutions are faster in bfloat16 where the CPU has instructions for matrices of it.
 
     Args:
         vae: a compiled `VAE`.
         work: what there is to do; None where nobody knows.
     """
-    jit_compile, steps = False, 1
+    jit_compile, steps, precision = False, 1, "float32"
     if work is not None and not vae.run_eagerly:
         flops = 6.0 * work.batch_size * vae.objective.samples * sum(_uses(weight, vae) for weight in vae.trainable_weights)
         convolves = any(weight.shape.rank == 4 for part in (vae.encoder, vae.decoder) for weight in part.trainable_weights)
-        jit_compile, steps = work.steps >= _WORTH_COMPILING and not convolves, int(np.clip(_CALL_FLOPS / flops, 1, _MOST_STEPS))
+        jit_compile = work.steps >= _WORTH_COMPILING and not convolves and vae.precision_wanted != "bfloat16"
+        steps = int(np.clip(_CALL_FLOPS / flops, 1, _MOST_STEPS))
+        precision = "bfloat16" if convolves and not vae.jit_wanted and _multiplies_bfloat16() else "float32"
     return Execution(
         jit_compile if vae.jit_wanted is None else vae.jit_wanted,
         steps if vae.steps_wanted is None else vae.steps_wanted,
+        vae.precision_wanted or precision,
     )
 
 
@@ -84,6 +122,24 @@ def work_of(*args: Any, **kwargs: Any) -> Work | None:
     validation = known["validation_data"]
     endless = isinstance(validation, tf.data.Dataset) and validation.cardinality() < 0 and known["validation_steps"] is None
     return None if endless or steps < 1 else Work(steps * known["epochs"], batch_size)
+
+
+@cache
+def _multiplies_bfloat16() -> bool:
+    """Return whether the processor multiplies matrices of bfloat16; where there is a GPU it is not asked."""
+    info = Path("/proc/cpuinfo")
+    return not tf.config.list_physical_devices("GPU") and info.exists() and " amx_bf16" in info.read_text()
+
+
+@contextmanager
+def _rounded() -> Iterator[None]:
+    """Let TensorFlow round what oneDNN multiplies, in graphs that are run here for the first time, to bfloat16."""
+    before = tf.config.optimizer.get_experimental_options().get(_ROUNDED, False)
+    tf.config.optimizer.set_experimental_options({_ROUNDED: True})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({_ROUNDED: before})
 
 
 def _uses(weight: tf.Variable, vae: Any) -> float:

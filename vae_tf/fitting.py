@@ -11,7 +11,7 @@ import tf_keras as keras
 from vae_tf import answers, execution, inputs
 from vae_tf.condition import Condition
 from vae_tf.errors import ConfigError
-from vae_tf.execution import Execution
+from vae_tf.execution import Execution, Precision
 from vae_tf.fault import Fault
 from vae_tf.likelihood import Likelihood
 from vae_tf.objective import Elbo, Objective
@@ -47,6 +47,7 @@ class Fitted(keras.Model):
         *,
         jit_compile: bool | None = None,
         steps_per_execution: int | None = None,
+        precision: Precision | None = None,
         **kwargs: Any,
     ) -> None:
         """Configure training.
@@ -56,11 +57,13 @@ class Fitted(keras.Model):
             objective: the bound to maximise; `Elbo()` when None.
             jit_compile: whether XLA compiles the training step; None for what is fast here, see `execution.choose`.
             steps_per_execution: optimizer steps in one call from Python, after which callbacks have their turn; None likewise.
+            precision: "bfloat16" to round what is multiplied in convolutions and dense layers of a training step, on processors that are
+                then faster; weights, sums, losses and all of evaluation stay float32. None likewise.
             **kwargs: Keras's, such as `run_eagerly`.
 
         Raises:
             ConfigError: `objective` is none, or asks for what the posterior or the prior can not tell; or a loss or metrics of Keras were
-                given.
+                given; or `precision` is unknown, or bfloat16 with XLA.
         """
         if objective is not None and not callable(objective):
             raise ConfigError(f"`objective` must be an objective such as `Elbo(weight=4.0)`, got {objective!r}.")
@@ -71,7 +74,8 @@ class Fitted(keras.Model):
         for piece in (self.posterior, self.prior):
             for need in sorted(self.objective.needs & piece.lacks.keys()):
                 raise ConfigError(f"`objective` asks for {answers.NEEDS[need]}, and {type(piece).__name__} has none: {piece.lacks[need]}.")
-        self.jit_wanted, self.steps_wanted = jit_compile, steps_per_execution
+        execution.check(jit_compile, precision)
+        self.jit_wanted, self.steps_wanted, self.precision_wanted = jit_compile, steps_per_execution, precision
         self.execution, self._loops = Execution(bool(jit_compile), 1), False
         self._compiled: dict[str, Any] = {}
         # Keras would compile all of a step, noise included: only `_ascend` is.
@@ -129,7 +133,8 @@ class Fitted(keras.Model):
     def _executed(self, chosen: Execution) -> Iterator[None]:
         """Let a `fit` take its steps as chosen. Functions that Keras made for one step a call can not take several; the reverse is fine."""
         several = chosen.steps_per_execution > 1
-        if chosen.jit_compile != self.execution.jit_compile or (several and not self._loops):
+        other = (chosen.jit_compile, chosen.precision) != (self.execution.jit_compile, self.execution.precision)
+        if other or (several and not self._loops):
             self.train_function = self.test_function = None
         self.execution, self._loops = chosen, self._loops or several
         self.steps_per_execution = chosen.steps_per_execution
@@ -137,6 +142,12 @@ class Fitted(keras.Model):
             yield
         finally:
             self.steps_per_execution = self.steps_wanted or 1
+
+    def make_train_function(self, force: bool = False) -> Callable[..., Any]:
+        """Return Keras's function that takes optimizer steps, as the execution takes them."""
+        if self.train_function is None or force:
+            self.train_function = self.execution.steps(super().make_train_function(force))
+        return self.train_function
 
     def _fast(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function as XLA makes it, where that was chosen."""

@@ -42,7 +42,7 @@ class Bernoulli(Likelihood):
 
 
 class _Bernoulli(tfd.Bernoulli):
-    """TFP's own, whose log density takes two softplus where one will do; and all pixels are one axis, for XLA's loops run along the last."""
+    """TFP's own, whose log density takes two softplus where one will do. All pixels are one axis: loops run along the last."""
 
     def _log_prob(self, event: tf.Tensor) -> tf.Tensor:
         logits = self._logits_parameter_no_checks()
