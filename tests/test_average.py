@@ -23,14 +23,15 @@ def averaged(tmp_path_factory):
 
 def test_the_last_weights_are_the_moving_average_of_every_step(averaged, tmp_path, monkeypatch):
     seen = []
-    minimize = keras.optimizers.Adam.minimize
+    apply_gradients = keras.optimizers.Adam.apply_gradients
 
-    def recording(optimizer, loss, variables, tape=None):
-        seen[:] = seen or [[variable.numpy() for variable in variables]]  # before the first step
-        minimize(optimizer, loss, variables, tape=tape)
-        seen.append([variable.numpy() for variable in variables])
+    def recording(optimizer, pairs):
+        pairs = list(pairs)
+        seen[:] = seen or [[variable.numpy() for _, variable in pairs]]  # before the first step
+        apply_gradients(optimizer, pairs)
+        seen.append([variable.numpy() for _, variable in pairs])
 
-    monkeypatch.setattr(keras.optimizers.Adam, "minimize", recording)
+    monkeypatch.setattr(keras.optimizers.Adam, "apply_gradients", recording)
     monkeypatch.setattr("vae_tf.build.VAE.compile", _eager(monkeypatch))
     plain = train(config(), tmp_path / "run")
     monkeypatch.undo()

@@ -1,6 +1,7 @@
 """Claims about the command line of vae_tf: the walk works, and mistakes get one line."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,7 +33,8 @@ def run(tmp_path_factory):
 
 def test_train_says_what_it_made_and_what_comes_next(run, tmp_path):
     done = invoke("train", "digits", "--run", tmp_path / "again", *TINY)
-    assert f"trained {tmp_path / 'again'}, epochs: 2. Next: python -m vae_tf evaluate" in done.stdout
+    told = rf"^trained {tmp_path / 'again'}: validation elbo -\d+\.\d\d nats in the last of 2 epochs, .* Next: python -m vae_tf evaluate "
+    assert re.search(told, done.stdout, re.MULTILINE)
 
 
 def test_a_configuration_file_can_be_trained(run, tmp_path):

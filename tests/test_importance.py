@@ -55,9 +55,9 @@ def test_all_numbers_are_those_of_the_samples_taken_together(proposal):
     for start, count in ((0, 100), (100, 100), (200, 50)):
         key = tf.random.fold_in(tf.random.fold_in(tf.constant([3, 2]), 0), start)
         if proposal == "posterior":
-            draw = vae.draw(x, count, key)
-            parts.append(draw.log_likelihood + draw.log_prior - draw.log_q)
-            likelihoods.append(draw.log_likelihood)
+            z, log_q = vae.encode(x).experimental_sample_and_log_prob(count, seed=key)
+            likelihoods.append(vae.decode(z).log_prob(x))
+            parts.append(likelihoods[-1] + vae.prior.log_prob(z) - log_q)
         else:
             parts.append(vae.generator(tf.random.stateless_normal([count, 20, 2], key)).log_prob(x))
             likelihoods = parts

@@ -101,4 +101,4 @@ def test_what_ended_early_says_so(ended):
     assert best == len(history) - 2
     assert facts(ended, history)["training"].startswith(f"{len(history)} epochs of at most 40, weights of epoch {best}, in ")
     done = CliRunner().invoke(main, ["train", str(ended.folder / "config.yaml"), "--run", str(ended.folder), "--resume"])
-    assert f"epochs: {len(history)} of at most 40, the weights are of epoch {best}. Next: " in done.stdout
+    assert f" nats in epoch {best}, the best of {len(history)} epochs, " in done.stdout

@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import shutil
 from dataclasses import replace
 from io import BytesIO
 from types import SimpleNamespace
@@ -241,7 +242,7 @@ def stopped(monkeypatch, folder, after, *, epochs, **options):
 
 def test_a_training_resumed_from_an_older_checkpoint_shows_each_epoch_once(tmp_path, monkeypatch):
     stopped(monkeypatch, tmp_path / "run", 3, epochs=4)
-    (tmp_path / "run" / "checkpoints" / "epoch-3.index").unlink()
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "epoch-3")
     run = train(config(epochs=4), tmp_path / "run", resume=True, verbose=0)
     for name, tags in (
         ("train", ["epoch/elbo", "epoch/learning_rate"]),
@@ -419,7 +420,7 @@ def test_mlflow_holds_parameters_metrics_by_epoch_and_the_trained_weights(mlflow
     stopped(monkeypatch, folder, 3, epochs=4, trackers=["mlflow"])
     remembered = json.loads((folder / "mlflow.json").read_text())["run_id"]
     assert mlflow_client.get_run(remembered).info.status == "KILLED"
-    (folder / "checkpoints" / "epoch-3.index").unlink()
+    shutil.rmtree(folder / "checkpoints" / "epoch-3")
     run = train(config(epochs=4), folder, resume=True, verbose=0, trackers=["mlflow"])
 
     experiment = mlflow_client.get_experiment_by_name("vae_tf")

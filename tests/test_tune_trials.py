@@ -261,7 +261,7 @@ def test_a_search_killed_with_its_trials_running_goes_on_to_the_same_numbers(tmp
     """Its workers end with it, in whatever way it ends."""
     study = tmp_path / "study"
     killed = subprocess.Popen(command(study), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while killed.poll() is None and not list(study.glob("trial-00?/checkpoints/epoch-2.index")):
+    while killed.poll() is None and not list(study.glob("trial-00?/checkpoints/epoch-2")):
         time.sleep(0.01)
     os.kill(killed.pid, signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
