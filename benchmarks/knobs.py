@@ -31,6 +31,7 @@ _BASE, _FIXED, _FEW = "base", "FIXED", "FEW"
 _SAMPLES, _EVERY = 200, 5  # of the posterior per image; of the test images, every fifth
 _FEW_IMAGES = 6000
 _ONE, _ALL = "training.json", "per_image.npz"  # of a training, in its folder
+_TICKS = (-1000, -300, -100, -30, -10, -3, -1, 0, 1, 3, 10, 30)
 _DIGITS = 6  # of what is stored of each epoch: beyond the rounding of float32
 
 
@@ -118,6 +119,7 @@ def train(name: str, seed: int, row: Mapping[str, Any], runs: Path, data_dir: st
         "seed": seed,
         "log_likelihood": asdict(Estimate.over(weights.log_likelihood, method)),
         "elbo": asdict(Estimate.over(weights.elbo, f"mean over {_SAMPLES} posterior samples per image")),
+        "training_elbo": [round(epoch["elbo"], _DIGITS) for epoch in history],
         "validation_elbo": [round(epoch["val_elbo"], _DIGITS) for epoch in history],
         "kept_epoch": patience.best_epoch(run, history) or len(history),
         "active_units": [int(active.sum()), len(active)],
@@ -160,7 +162,7 @@ def write_document(rows: Mapping[str, Any]) -> None:
         return
     knobs = {knob: [name for name in found if rows[name]["knob"] == knob] for knob in dict.fromkeys(row["knob"] for row in rows.values())}
     draw([name for name in found if rows[name]["against"] == _BASE != name], found, DOCUMENT.parent / _PICTURE)
-    values = {"rows": rows, "found": found, "knobs": knobs, "base": found[_BASE], "samples": _SAMPLES, "picture": _PICTURE}
+    values = {"rows": rows, "found": found, "knobs": knobs, "base": found[_BASE], "samples": _SAMPLES, "picture": _PICTURE, "zip": zip}
     findings.render(HERE / "knobs.md.j2", DOCUMENT, {"mean": _mean, "signed": _signed}, **values)
     click.echo(f"wrote {DOCUMENT}")
 
@@ -182,7 +184,9 @@ def draw(names: Sequence[str], found: Mapping[str, Any], target: Path) -> None:
         axes.errorbar([difference["value"] for difference in differences], range(len(names)), xerr=errors, fmt="o", color=BLUE, capsize=2)
         axes.axvline(0, color=INK, linestyle=":", linewidth=1.2)
         axes.set_xscale("symlog", linthresh=1)
-        ticks = [-30, -10, -3, -1, -0.5, 0, 0.5, 1, 3, 10]
+        low, high = (1.5 * limit for limit in axes.get_xlim())
+        axes.set_xlim(low, high)
+        ticks = [tick for tick in _TICKS if low <= tick <= high]
         axes.set_xticks(ticks, [f"{tick:+g}" if tick else "base" for tick in ticks])
         axes.minorticks_off()
         axes.set_yticks(range(len(names)), names)
@@ -240,7 +244,11 @@ def _mean(trainings: Sequence[Mapping[str, Any]], name: str) -> float:
 
 
 def _signed(value: Mapping[str, Any]) -> str:
-    return f"{value['value']:+.2f} ± {value['standard_error']:.2f}"
+    difference, error = value["value"], value["standard_error"]
+    if difference == error == 0:
+        return "0, exactly"
+    digits = 2 if error >= 0.02 else 3
+    return f"{difference:+.{digits}f} ± {error:.{digits}f}"
 
 
 if __name__ == "__main__":
