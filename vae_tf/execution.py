@@ -86,17 +86,17 @@ def choose(vae: Any, work: Work | None) -> Execution:
         vae: a compiled `VAE`.
         work: what there is to do; None where nobody knows.
     """
-    jit_compile, steps, precision = False, 1, "float32"
+    jit_compile, steps, rounds = False, 1, False
     if work is not None and not vae.run_eagerly:
         flops = 6.0 * work.batch_size * vae.objective.samples * sum(_uses(weight, vae) for weight in vae.trainable_weights)
         convolves = any(weight.shape.rank == 4 for part in (vae.encoder, vae.decoder) for weight in part.trainable_weights)
         jit_compile = work.steps >= _WORTH_COMPILING and not convolves and vae.precision_wanted != "bfloat16"
         steps = int(np.clip(_CALL_FLOPS / flops, 1, _MOST_STEPS))
-        precision = "bfloat16" if convolves and not vae.jit_wanted and _multiplies_bfloat16() else "float32"
+        rounds = convolves and not vae.jit_wanted and _multiplies_bfloat16()
     return Execution(
         jit_compile if vae.jit_wanted is None else vae.jit_wanted,
         steps if vae.steps_wanted is None else vae.steps_wanted,
-        vae.precision_wanted or precision,
+        vae.precision_wanted or ("bfloat16" if rounds else "float32"),
     )
 
 

@@ -144,10 +144,11 @@ class Fitted(keras.Model):
             self.steps_per_execution = self.steps_wanted or 1
 
     def make_train_function(self, force: bool = False) -> Callable[..., Any]:
-        """Return Keras's function that takes optimizer steps, as the execution takes them."""
-        if self.train_function is None or force:
-            self.train_function = self.execution.steps(super().make_train_function(force))
-        return self.train_function
+        """Return Keras's function that takes optimizer steps, in the precision that was chosen."""
+        known = self.train_function
+        if known is None or force:
+            known = self.train_function = self.execution.steps(super().make_train_function(force))
+        return known
 
     def _fast(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function as XLA makes it, where that was chosen."""
