@@ -34,6 +34,7 @@ class Fitted(keras.Model):
     prior: Prior
     likelihood: Likelihood
     condition: Condition | None
+    train_function: Callable[..., Any] | None  # Keras's
 
     def __init__(self) -> None:
         super().__init__(name="vae")
@@ -145,10 +146,9 @@ class Fitted(keras.Model):
 
     def make_train_function(self, force: bool = False) -> Callable[..., Any]:
         """Return Keras's function that takes optimizer steps, in the precision that was chosen."""
-        known = self.train_function
-        if known is None or force:
-            known = self.train_function = self.execution.steps(super().make_train_function(force))
-        return known
+        if self.train_function is None or force:
+            self.train_function = self.execution.steps(super().make_train_function(force))
+        return self.train_function
 
     def _fast(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function as XLA makes it, where that was chosen."""
