@@ -122,7 +122,7 @@ def test_the_exit_code_tells_who_stopped_it(error, code, monkeypatch, tmp_path):
 
 
 def test_sigterm_while_a_training_is_prepared_has_the_same_exit_code(tmp_path):
-    prepared = "train_command.start_tensorflow = lambda *given, **options: os.kill(os.getpid(), signal.SIGTERM)"
+    prepared = "train_command.start_tensorflow = lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGTERM)"
     program = f"import os, signal; from vae_tf import train_command; from vae_tf.cli import main; {prepared}; main()"
     command = [sys.executable, "-c", program, "train", "digits", "--run", str(tmp_path / "run")]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
