@@ -1,15 +1,11 @@
 """The exported folder: what it says of itself, and that it appears whole or not at all."""
 
-import base64
 import errno
 import json
 import os
 import shutil
 import stat
-import subprocess
-import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +14,15 @@ import tensorflow as tf
 from pieces import REGISTRIES, tiny
 from PIL import Image
 
-from export import ArtifactError, ConversionError, Manifest, TargetError, VerificationError, export, onnx_graph, recipe
-from export.artifact import check_target, next_version, publish, unfinished
-from export.card import write_card
+from export import ArtifactError, ConversionError, Manifest, VerificationError, export, onnx_graph, recipe
 from export.image_values import image_values
-from export.manifest import BOUNDED, BOUNDED_MEANS, UNBOUNDED, Label
+from export.manifest import BOUNDED, BOUNDED_MEANS, UNBOUNDED
 from export.preview import write_preview
-from export.summary import summarise
 from export.verify import Probe, probes, verify
 from vae_tf.build import build as build_vae
 from vae_tf.config import Config
 from vae_tf.errors import RunError
-from vae_tf.generator import Generator, noise
+from vae_tf.generator import Generator
 
 
 @pytest.fixture
@@ -37,22 +30,13 @@ def copy(exported: Path, tmp_path: Path) -> Path:
     return shutil.copytree(exported, tmp_path / "copy")
 
 
-def everything(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
-
-
-def with_classes(exported: Path, names: tuple[str, ...] | None) -> Manifest:
-    manifest = Manifest.read(exported)
-    label = Label(kind="class", size=3, names=names)
-    return manifest.model_copy(update={"generator": manifest.generator.model_copy(update={"label": label})})
-
-
 def test_the_folder_holds_what_was_promised(exported: Path):
     files = {path.relative_to(exported).as_posix() for path in exported.rglob("*") if path.is_file()}
     variables = {"variables/variables.index", "variables/variables.data-00000-of-00001"}
     described = {"manifest.json", "MODEL_CARD.md", "preview.png"}
     assert files == {"saved_model.pb", "fingerprint.pb", "model.onnx", "assets.extra/tf_serving_warmup_requests"} | variables | described
-    assert everything(exported.parent.parent)[:2] == ["digits", "digits/1"]
+    models = exported.parent.parent
+    assert sorted(str(path.relative_to(models)) for path in models.rglob("*"))[:2] == ["digits", "digits/1"]
 
 
 def test_the_manifest_says_shapes_parity_and_provenance(exported: Path):
@@ -107,115 +91,6 @@ def test_another_user_can_read_everything(exported: Path):
         assert path.stat().st_mode & needed == needed, path
 
 
-def test_the_card_tells_what_the_manifest_holds(exported: Path):
-    card = (exported / "MODEL_CARD.md").read_text()
-    for text in ("# digits, version 1", "-123.45 +- 0.67 nats", "importance sampling", "8 x 8 x 1", "| onnx | `mean` |", "`model.onnx`"):
-        assert text in card
-    assert "trained on values in [0, 1], and its means and draws lie there too" in card
-    assert "the same images, up to rounding" in card
-    assert "{{" not in card
-    assert "{%" not in card
-
-
-def test_the_card_and_the_screen_tell_each_part_with_its_options(exported: Path, tmp_path: Path):
-    manifest = Manifest.read(exported)
-    top = {"name": "vampprior", "components": 500}
-    model = manifest.provenance["config"]["model"] | {
-        "latent_dim": [40, 20],
-        "prior": {"name": "top-down", "hidden": [300, 300], "top": top},
-        "condition": {"name": "classes"},
-    }
-    config = manifest.provenance["config"] | {"model": model, "objective": {"name": "elbo", "warmup_epochs": 5}}
-    manifest = manifest.model_copy(update={"provenance": manifest.provenance | {"config": config}})
-    write_card(manifest, tmp_path)
-    for told in ((tmp_path / "MODEL_CARD.md").read_text(), summarise(manifest, {})):
-        for text in (
-            "latent dimensions: 2 layers, top first: 40 + 20\n",
-            "condition: classes\n",
-            "encoder: mlp (hidden [16])\n",
-            "decoder: mlp (hidden [16])\n",
-            "posterior: diagonal-normal\n",
-            "likelihood: binomial\n",
-            "prior: top-down (hidden [300, 300], top vampprior (components 500))\n",
-            "objective: elbo (warmup_epochs 5)\n",
-        ):
-            assert text in told
-
-
-@pytest.mark.parametrize(
-    ("names", "told"),
-    [
-        (("0", "1", "2"), "a class from 0 to 2"),
-        (("1", "2", "3"), "a class from 0 to 2: 0 1, 1 2, 2 3"),
-        (("cat", "dog", "2"), "a class from 0 to 2: 0 cat, 1 dog, 2 2"),
-        (None, "a class from 0 to 2"),
-    ],
-)
-def test_names_of_classes_are_told_where_they_say_more_than_numbers(
-    exported: Path, tmp_path: Path, names: tuple[str, ...] | None, told: str
-):
-    manifest = with_classes(exported, names)
-    write_card(manifest, tmp_path)
-    assert f"The label is {told}.\n" in (tmp_path / "MODEL_CARD.md").read_text()
-    assert f"  label         {told}\n" in summarise(manifest, {})
-
-
-def test_a_likelihood_is_told_with_what_it_is_given(exported: Path, tmp_path: Path):
-    for manifest, card, screen in (
-        (Manifest.read(exported), "Test log-likelihood, log p(x): -123.45 +-", "  log p(x)      -123.45 +-"),
-        (
-            with_classes(exported, None),
-            "Test log-likelihood, log p(x | y) of an image x given its label y: -123.45 +-",
-            "  log p(x | y)  -123.45 +-",
-        ),
-    ):
-        write_card(manifest, tmp_path)
-        assert card in (tmp_path / "MODEL_CARD.md").read_text()
-        assert screen in summarise(manifest, {})
-
-
-def test_the_cards_python_runs(exported: Path, monkeypatch: pytest.MonkeyPatch):
-    code = (exported / "MODEL_CARD.md").read_text().split("```python\n")[1].split("```")[0]
-    monkeypatch.chdir(exported)
-    names: dict = {}
-    exec(code, names)
-    assert names["mean"].shape == (64, 8, 8, 1)
-
-
-def test_the_cards_shell_sends_noise_and_writes_a_png(exported: Path, tmp_path: Path):
-    command = (exported / "MODEL_CARD.md").read_text().split("```sh\n")[2].split("```")[0]
-    (tmp_path / "python").symlink_to(sys.executable)
-    answer = json.dumps({"predictions": [{"b64": base64.b64encode(b"a PNG file").decode()}]})
-    (tmp_path / "curl").write_text(f"#!/bin/sh\necho \"$@\" > asked.txt\ncat > sent.json\necho '{answer}'\n")
-    (tmp_path / "curl").chmod(0o755)
-    path = os.pathsep.join([str(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"]])
-    subprocess.run(["sh", "-c", command], cwd=tmp_path, env=os.environ | {"PATH": path}, check=True)
-    assert (tmp_path / "asked.txt").read_text() == "-s -d @- http://localhost:8501/v1/models/digits:predict\n"
-    sent = json.loads((tmp_path / "sent.json").read_bytes())
-    assert sent == {"signature_name": "png", "instances": noise(1, 3, seed=0).tolist()}
-    assert (tmp_path / "image.png").read_bytes() == b"a PNG file"
-
-
-@pytest.mark.parametrize(
-    ("source", "shown"),
-    [
-        ("folder:/home/ada/pictures/cats", "`folder:cats`"),
-        ("folder:/home/ada/cats/", "`folder:cats`"),
-        ("npz:/home/ada/cats.npz", "`npz:cats.npz`"),
-        ("tfds:groups/mnist", "`tfds:groups/mnist`"),
-    ],
-)
-def test_the_card_keeps_the_place_of_the_images_to_itself(exported: Path, tmp_path: Path, source: str, shown: str):
-    manifest = Manifest.read(exported)
-    manifest.provenance["data"]["source"] = manifest.provenance["config"]["data"]["source"] = source
-    write_card(manifest, tmp_path)
-    card = (tmp_path / "MODEL_CARD.md").read_text()
-    assert card.count(shown) == 2
-    assert "/home" not in card
-    manifest.write(tmp_path)
-    assert Manifest.read(tmp_path).provenance["config"]["data"]["source"] == source
-
-
 def test_the_preview_is_eight_by_eight_means_of_seed_0(exported: Path, generator: Generator):
     sheet = np.asarray(Image.open(exported / "preview.png"))
     assert sheet.shape == (8 * 58 - 2, 8 * 58 - 2)  # 8x8 pixels are enlarged to 56, and 2 lie between neighbours
@@ -257,67 +132,6 @@ def test_a_manifest_that_does_not_follow_the_schema_is_refused(copy: Path, chang
     path.write_text(change(path.read_text()))
     with pytest.raises(ArtifactError, match=message.replace(".", r"\.")):
         Manifest.read(copy)
-
-
-@pytest.mark.parametrize("name", ["", "..", "../evil", "a/b", "a\\b", "a..b", ".hidden", "-x", "a b", "na\u00efve", "a\n"])
-def test_a_name_that_is_no_plain_folder_name_is_refused(tmp_path: Path, name: str):
-    with pytest.raises(TargetError, match="`name` must start with a letter or digit"):
-        check_target(tmp_path, name, None)
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_version_that_exists_is_refused_and_untouched(run_folder: Path, exported: Path):
-    before = (exported / "manifest.json").read_bytes()
-    with pytest.raises(TargetError, match="`version` 1 of digits exists already, and a version never changes"):
-        export(run_folder, exported.parent.parent, "digits", version=1)
-    assert (exported / "manifest.json").read_bytes() == before
-
-
-def test_a_file_in_the_way_is_refused(tmp_path: Path):
-    (tmp_path / "digits").write_text("not a folder")
-    with pytest.raises(TargetError, match="is no folder"):
-        check_target(tmp_path, "digits", None)
-
-
-def put(folder: Path, number: int) -> None:
-    (folder / "version.txt").write_text(str(number))
-
-
-def test_the_next_version_follows_the_largest(tmp_path: Path):
-    for name in ("2", "10", "notes", ".tmp-123"):
-        (tmp_path / name).mkdir()
-    with unfinished(tmp_path) as temporary:
-        assert publish(temporary, tmp_path, None, put) == tmp_path / "11"
-    assert everything(tmp_path) == [".tmp-123", "10", "11", "11/version.txt", "2", "notes"]
-
-
-@pytest.mark.parametrize("largest", [2**63 - 1, 10**20])
-def test_no_version_follows_the_largest_that_can_be_served(tmp_path: Path, largest: int):
-    (tmp_path / str(largest)).mkdir()
-    with pytest.raises(TargetError, match=f"`version` must lie between 1 and {2**63 - 1}, and {largest} exists"):
-        next_version(tmp_path)
-
-
-def test_exports_at_once_get_numbers_of_their_own(tmp_path: Path):
-    def one(_: int) -> Path:
-        with unfinished(tmp_path / "digits") as temporary:
-            return publish(temporary, tmp_path / "digits", None, put)
-
-    with ThreadPoolExecutor(8) as pool:
-        folders = list(pool.map(one, range(8)))
-    assert sorted(int(folder.name) for folder in folders) == list(range(1, 9))
-    assert all((folder / "version.txt").read_text() == folder.name for folder in folders)
-
-
-def test_a_number_taken_in_the_meantime_is_not_overwritten(tmp_path: Path):
-    def slow(folder: Path, number: int) -> None:
-        put(folder, number)
-        (tmp_path / "5").mkdir()
-        (tmp_path / "5" / "first.txt").write_text("was first")
-
-    with pytest.raises(TargetError, match=r"`version` 5 of .* exists already"), unfinished(tmp_path) as temporary:
-        publish(temporary, tmp_path, 5, slow)
-    assert everything(tmp_path) == ["5", "5/first.txt"]
 
 
 @pytest.mark.parametrize(
