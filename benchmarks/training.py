@@ -32,9 +32,9 @@ from peers.work import WORKS
 
 OURS, COMMAND, FROM_DISK = "vae_tf fit", "vae_tf command-line", "vae_tf from-disk"
 TORCH = ("torch eager", "torch compile", "torch bfloat16", "torch compile-bfloat16")
-CHANNELS_LAST = ("torch channels-last", "torch compile-channels-last")
+CONVOLUTIONAL = ("vae_tf fit-float32", "torch channels-last", "torch compile-channels-last")
 KERAS = tuple(f"keras {way}" for way in ("tf_keras", "tf_keras-xla", "tf_keras-bfloat16", "keras", "keras-graph", "keras-bfloat16"))
-ALL = (OURS, COMMAND, "vae_tf fit-bfloat16", *TORCH, "jax scan", "jax step", *KERAS)
+ALL = (OURS, COMMAND, *TORCH, "jax scan", "jax step", *KERAS)
 SECTIONS = ("training", "data", "memory", "evaluation")
 _WHOLE_SET, _TEST_SET, _EVALUATED, _SAMPLES = 60_000, 10_000, 220, 5000
 _QUICK_STEPS, _QUICK_EVALUATED, _QUICK_SAMPLES = 3, 30, 100
@@ -105,7 +105,7 @@ def _trials(sections: tuple[str, ...], models: tuple[str, ...], patterns: tuple[
     """Return what is to be measured, without evaluation."""
     planned = []
     if "training" in sections:
-        planned += [(WORKS[model].title, model, WORKS[model].images, ALL if model == "mlp" else (*ALL, *CHANNELS_LAST)) for model in models]
+        planned += [(WORKS[model].title, model, WORKS[model].images, ALL if model == "mlp" else (*ALL, *CONVOLUTIONAL)) for model in models]
     if "data" in sections and "conv" in models:
         planned.append(("Images from memory and from disk", "conv", WORKS["conv"].images, (OURS, FROM_DISK)))
     if "memory" in sections:

@@ -9,7 +9,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -194,11 +194,19 @@ def run(models_root: Path, *, host: str = "127.0.0.1", port: int = 8501) -> None
         timeout_keep_alive=75,
         timeout_graceful_shutdown=10,
     )
-    # uvicorn stops gracefully on a signal and then raises it once more, for the handler that was there before it.
-    for stop in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(stop, lambda *_: sys.exit(0))
-    with _bind(host, port) as listener:
+    with _bind(host, port) as listener, _ending_well():
         _Server(config).run([listener])
+
+
+@contextlib.contextmanager
+def _ending_well() -> Iterator[None]:
+    """End with 0 when asked to stop: uvicorn stops gracefully on a signal and then raises it once more, for the handler before its own."""
+    before = {stop: signal.signal(stop, lambda *_: sys.exit(0)) for stop in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for stop, handler in before.items():
+            signal.signal(stop, handler)
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -74,11 +74,11 @@ def test_the_table_compares_with_the_fastest_that_did_the_same_work(peers):
     ]
     found = cells(peers["table"].markdown(one, rows, images=105, limit=one.flop))
     assert list(found) == ["jax scan", "torch bfloat16", "vae_tf fit", "torch eager", "jax step"]
-    assert found["vae_tf fit"] == ["float32", "40", "2.00", "400%", "1.0", "5", "100.00"]
-    assert found["torch eager"][1:3] == ["20", "1.00"]
+    assert found["vae_tf fit"] == ["float32", "40", "0.80", "2.00", "400%", "1.0", "5", "100.00"]
+    assert found["torch eager"][1:4] == ["20", "0.40", "1.00"]
     assert found["jax scan"][-1] == "104.00, not the same work"
     # Five of the six steps came after the first, at a fifth of a second each.
-    assert found["torch bfloat16"][1:5] == ["50", "1.00", "500%", "3.0"]
+    assert found["torch bfloat16"][1:6] == ["50", "1.00", "1.00", "500%", "3.0"]
     assert found["jax step"][0] == "no numbers: a / b"
 
 

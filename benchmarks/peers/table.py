@@ -74,7 +74,7 @@ def wrong(work: Work, found: dict[str, Any]) -> str:
 def markdown(work: Work, rows: list[Row], images: int, limit: float) -> str:
     """Return a table, fastest first; those without numbers come last.
 
-    The best peer is the fastest of another project in the same precision that did the same work, as its loss tells.
+    The best peer is the fastest of another project that did the same work, as its loss tells.
 
     Args:
         work: what was done.
@@ -85,24 +85,30 @@ def markdown(work: Work, rows: list[Row], images: int, limit: float) -> str:
     done, steps = [row for row in rows if not row.failure], images // work.batch
     taken = steps * max((len(row.runs[0]["losses"]) for row in done), default=0)
     lines = [
-        f"| side | precision | images/s | of the best peer | of the limit | first step, s | peak memory, MB | loss after {taken:,} steps |",
-        "|---|---|---:|---:|---:|---:|---:|---:|",
+        f"| side | precision | images/s | of the best peer | of the best in its precision | of the limit | first step, s | peak memory, MB | loss after {taken:,} steps |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     usual = median(row.loss for row in done) if done else 0.0
     same = [row for row in done if abs(row.loss - usual) <= TOLERANCE * abs(usual)]
     for row in sorted(done, key=lambda row: row.epoch_s):
-        best_s = min((peer.epoch_s for peer in same if peer.side != _OURS and peer.precision == row.precision), default=None)
+        peers = [peer for peer in same if peer.side != _OURS]
         share = work.flop * steps / row.epoch_s / limit
         cells = (
             row.name,
             row.precision,
             f"{steps * work.batch / row.epoch_s:,.0f}",
-            "" if best_s is None else f"{best_s / row.epoch_s:.2f}",
+            _ratio(row, peers),
+            _ratio(row, [peer for peer in peers if peer.precision == row.precision]),
             f"{share:.0%}",
             f"{row.first_step_s(steps):.1f}",
             f"{row.peak_bytes / 1e6:,.0f}",
             f"{row.loss:.2f}{'' if row in same else ', not the same work'}",
         )
         lines.append(f"| {' | '.join(cells)} |")
-    lines += [f"| {row.name} | no numbers: {row.failure.replace('|', '/')} | | | | | | |" for row in rows if row.failure]
+    lines += [f"| {row.name} | no numbers: {row.failure.replace('|', '/')} | | | | | | | |" for row in rows if row.failure]
     return "\n".join(lines)
+
+
+def _ratio(row: Row, peers: list[Row]) -> str:
+    best_s = min((peer.epoch_s for peer in peers), default=None)
+    return "" if best_s is None else f"{best_s / row.epoch_s:.2f}"

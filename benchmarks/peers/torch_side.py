@@ -4,15 +4,12 @@ What a variant does not say is the same in all: fused Adam, weights and images o
 what is compiled (where it is drawn more slowly), and denormal numbers taken as zero, as TensorFlow and JAX take them.
 """
 
-import os
-
 import torch
 from peers.harness import Clock, task
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 VARIANTS = ("eager", "channels-last", "compile", "compile-channels-last", "bfloat16", "compile-bfloat16")
-FOLD = os.environ.get("FOLD", "1") == "1"
 
 
 def main() -> None:
@@ -122,8 +119,6 @@ class Doubling(nn.Conv2d):
 
     def forward(self, h: Tensor) -> Tensor:
         """Return [N, outputs, 2 H, 2 W] of maps [N, inputs, H, W]."""
-        if not FOLD:
-            return super().forward(F.interpolate(h, scale_factor=2))
         flipped = self.weight.flip(2, 3).transpose(0, 1)
         kernel = sum(F.pad(flipped, (i, 1 - i, j, 1 - j)) for i in (0, 1) for j in (0, 1))
         return F.conv_transpose2d(h, kernel, self.bias, stride=2, padding=1)

@@ -15,7 +15,7 @@ import numpy as np
 import yaml
 from peers.harness import Clock, Task, task
 
-VARIANTS = ("fit", "fit-bfloat16", "from-disk", "command-line")
+VARIANTS = ("fit", "fit-float32", "from-disk", "command-line")
 _HELD_OUT = 128  # images for validation, and for test, of the command line
 
 
@@ -41,17 +41,15 @@ def fit(given: Task) -> None:
 
     x = None if given.variant == "from-disk" else given.load()
     keras.utils.set_random_seed(given.seed)
-    if given.variant == "fit-bfloat16":
-        keras.mixed_precision.set_global_policy("mixed_bfloat16")
     clock, losses = Clock(), list[float]()
     vae = model(given.model)
-    vae.compile(keras.optimizers.Adam(1e-3))
+    vae.compile(keras.optimizers.Adam(1e-3), precision="float32" if given.variant == "fit-float32" else None)
     batches, steps = from_disk(given) if x is None else in_memory(given, x)
     vae.fit(batches, epochs=given.epochs, steps_per_epoch=steps, verbose=0, callbacks=[Times()])
     clock.report(
         losses=losses,
         parameters=sum(int(np.prod(weight.shape)) for weight in vae.trainable_weights),
-        precision=vae.compute_dtype,
+        precision=vae.execution.precision,
         version=f"vae_tf {metadata.version('vae_tf')}, TensorFlow {tf.__version__}",
     )
 
@@ -115,11 +113,13 @@ def command_line(given: Task) -> None:
         images, config, run, said = (Path(folder) / name for name in ("images.npz", "config.yaml", "run", "stderr"))
         np.savez(images, x_train=x, x_validation=x[:_HELD_OUT], x_test=x[:_HELD_OUT])
         config.write_text(yaml.safe_dump(configuration(given, f"npz:{images}")))
-        clock, epochs = Clock(), 0
+        clock, epochs, precision = Clock(), 0, "float32"
         command = [sys.executable, "-m", "vae_tf", "train", str(config), "--run", str(run)]
         with said.open("w") as stderr, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as process:
             assert process.stdout is not None
             for line in process.stdout:
+                if announced := re.search(r"\b(\w+), (?:no )?XLA, ", line):
+                    precision = announced[1]
                 if re.match(r"epoch \d+/\d+ ", line):
                     clock.reached(len(x) // given.work.batch)
                     clock.epoch()
@@ -130,7 +130,7 @@ def command_line(given: Task) -> None:
             losses = [float(row["loss"]) for row in csv.DictReader(file)]
     clock.report(
         losses=losses,
-        precision="float32",
+        precision=precision,
         version=f"vae_tf {metadata.version('vae_tf')}, TensorFlow {metadata.version('tensorflow')}",
         peak_bytes=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024,
     )
