@@ -85,7 +85,8 @@ def markdown(work: Work, rows: list[Row], images: int, limit: float) -> str:
     done, steps = [row for row in rows if not row.failure], images // work.batch
     taken = steps * max((len(row.runs[0]["losses"]) for row in done), default=0)
     lines = [
-        f"| side | precision | images/s | of the best peer | of the best in its precision | of the limit | first step, s | peak memory, MB | loss after {taken:,} steps |",
+        "| side | precision | images/s | of the best peer | of the best in its precision | of the limit "
+        f"| first step, s | peak memory, MB | loss after {taken:,} steps |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     usual = median(row.loss for row in done) if done else 0.0
