@@ -119,7 +119,8 @@ def _mlp():
     encoder, h = _encoder(images, h, 50), latents
     for width in (200, 200):
         h = layers.Dense(width, activation="tanh")(h)
-    return encoder, keras.Model(latents, layers.Reshape((28, 28, 1), dtype="float32")(layers.Dense(784, dtype="float32")(h)), name="decoder")
+    logits = layers.Reshape((28, 28, 1), dtype="float32")(layers.Dense(784, dtype="float32")(h))
+    return encoder, keras.Model(latents, logits, name="decoder")
 
 
 def _conv():
