@@ -15,6 +15,7 @@ from vae_tf.data import Images
 from vae_tf.history import History
 from vae_tf.model import VAE
 from vae_tf.patience import best_epoch
+from vae_tf.processors import THREADS, available
 from vae_tf.progress import duration
 from vae_tf.run import HISTORY, Run
 
@@ -97,5 +98,5 @@ def _device() -> str:
     accelerators = [device for device in tf.config.list_logical_devices() if device.device_type not in ("CPU", "XLA_CPU")]
     if accelerators:
         return f"{len(accelerators)} {accelerators[0].device_type}"
-    cores = len(os.sched_getaffinity(0))
-    return f"CPU {cores} core{'s' * (cores > 1)}"
+    threads = tf.config.threading.get_intra_op_parallelism_threads() or int(os.environ.get(THREADS) or 0) or available()
+    return f"CPU {threads} thread{'s' * (threads > 1)}"

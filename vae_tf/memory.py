@@ -1,6 +1,5 @@
 """How much memory there is, and arrays in it that TensorFlow can use as they are."""
 
-from collections.abc import Iterator
 from contextlib import suppress
 from math import prod
 from pathlib import Path
@@ -9,12 +8,11 @@ import numpy as np
 import psutil
 import tensorflow as tf
 
+from vae_tf.control_groups import GROUPS, OWN, around
+
 __all__ = ["empty", "free_bytes", "shared"]
 
 _ALIGNMENT = 64  # bytes
-__all__ = ["free_bytes"]
-
-_GROUPS, _OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 #: limit, use, and the part of the use that can be given back at once, of Linux's control groups, by the name of their controller
 _FILES = {
     "": ("memory.max", "memory.current", "inactive_file"),
@@ -22,7 +20,7 @@ _FILES = {
 }
 
 
-def free_bytes(groups: Path = _GROUPS, own: Path = _OWN) -> int:
+def free_bytes(groups: Path = GROUPS, own: Path = OWN) -> int:
     """Return what a process may still take without any other having to give way: of the machine's memory, and of its container's.
 
     Args:
@@ -30,20 +28,11 @@ def free_bytes(groups: Path = _GROUPS, own: Path = _OWN) -> int:
         own: the file that tells in which of them this process is.
     """
     free = [psutil.virtual_memory().available]
-    for folder, (limit, use, cached) in _limits(groups, own):
+    for folder, (limit, use, cached) in around(_FILES, groups, own):
         with suppress(OSError, ValueError, KeyError):  # "max" is no limit
             stat = dict(line.split(maxsplit=1) for line in (folder / "memory.stat").read_text().splitlines())
             free.append(int((folder / limit).read_text()) - int((folder / use).read_text()) + int(stat[cached]))
     return max(0, min(free))
-
-
-def _limits(groups: Path, own: Path) -> Iterator[tuple[Path, tuple[str, str, str]]]:
-    """Yield the folder of each group around this process, and which files tell of it."""
-    told = own.read_text().splitlines() if own.exists() else []
-    for controller, path in (line.split(":", 2)[1:] for line in told):
-        if controller in _FILES:
-            inner = groups / controller / path.lstrip("/")
-            yield from ((folder, _FILES[controller]) for folder in (inner, *inner.parents) if folder.is_relative_to(groups))
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

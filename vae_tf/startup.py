@@ -5,8 +5,10 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
+
+from vae_tf.processors import THREADS, available
 
 __all__ = ["answering_sigterm", "start_tensorflow"]
 
@@ -28,6 +30,11 @@ def start_tensorflow(devices: int | None = None, alone: bool = False) -> Any:
 
         from vae_tf.cluster import Cluster, connect
 
+        if THREADS not in os.environ:
+            # TensorFlow sees the processors, and not that a container may have a part of their time.
+            with suppress(RuntimeError):  # it runs already
+                tf.config.threading.set_intra_op_parallelism_threads(available())
+                tf.config.threading.set_inter_op_parallelism_threads(available())
         cluster = Cluster.alone() if alone else connect(devices)
         tf.zeros(1)  # looks for devices
         logging.set_verbosity(logging.ERROR)

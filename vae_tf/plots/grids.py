@@ -75,10 +75,15 @@ def sheet(images: np.ndarray, columns: int) -> np.ndarray:
     return _lay_out(_bytes(images), columns, 0, 0)
 
 
-def png(image: np.ndarray) -> bytes:
-    """Return an image, uint8 [height, width, C] with C 1, 3 or 4, as a PNG file."""
+def png(image: np.ndarray, *, small: bool = True) -> bytes:
+    """Return an image, uint8 [height, width, C] with C 1, 3 or 4, as a PNG file.
+
+    Args:
+        image: the pixels.
+        small: take more time for a smaller file of the same pixels.
+    """
     buffer = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "PNG", optimize=True)
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "PNG", optimize=small, compress_level=9 if small else 1)
     return buffer.getvalue()
 
 

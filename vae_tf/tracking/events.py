@@ -50,7 +50,7 @@ class EventFile:
     def image(self, tag: str, image: np.ndarray, step: int, description: str) -> None:
         """Add a picture, uint8 [height, width, C] with C 1, 3 or 4."""
         height, width, _ = image.shape
-        value = make_tensor_proto([str(width).encode(), str(height).encode(), plots.png(image)])
+        value = make_tensor_proto([str(width).encode(), str(height).encode(), plots.png(image, small=False)])
         metadata = create_summary_metadata(display_name=None, description=description)
         self._add(Event(step=step, summary=Summary(value=[Summary.Value(tag=tag, metadata=metadata, tensor=value)])))
 

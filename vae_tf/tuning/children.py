@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import IO, Any
 
+from vae_tf.processors import THREADS, available
 from vae_tf.tuning.worker import GO_ON, PRUNE
 
 __all__ = ["answer", "share_of_cores"]
@@ -24,9 +25,9 @@ def share_of_cores(jobs: int) -> dict[str, str]:
     """
     if jobs == 1:
         return {}
-    threads = str(max(1, len(os.sched_getaffinity(0)) // jobs))
+    threads = str(max(1, available() // jobs))
     # A process would otherwise take all threads, and all memory of a GPU, for itself.
-    shared = {"TF_NUM_INTRAOP_THREADS": threads, "TF_NUM_INTEROP_THREADS": threads, "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+    shared = {THREADS: threads, "TF_NUM_INTEROP_THREADS": threads, "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
     return {name: value for name, value in shared.items() if name not in os.environ}
 
 
