@@ -109,6 +109,26 @@ def test_nothing_is_tried_twice_and_a_small_space_comes_to_its_end(toy, tmp_path
     assert lines[-1] == "all that there is to try was tried, in 6 trials"
 
 
+@pytest.mark.parametrize("searched", [["model.latent_dim=1..40:log:int"], ["model.latent_dim=1..8:int", "training.batch_size=200,300"]])
+def test_what_can_be_counted_is_tried_to_its_end_however_often_the_search_is_stopped(searched, toy, tmp_path):
+    space, lines = Space.parse(searched), []
+    trials = tuned(tmp_path / "study", trials=60, space=space, lines=lines)
+    every = [space.at(place) for place in range(space.size)]
+    assert {tuple(trial.values.items()) for trial in trials} == {tuple(values.items()) for values in every}
+    assert len(trials) == space.size
+    assert lines[-1] == f"all that there is to try was tried, in {space.size} trials"
+    for wanted in range(9, 60, 10):
+        again = tuned(tmp_path / "again", trials=wanted, space=space)
+    assert again == trials
+
+
+def test_a_range_too_narrow_for_more_trials_ends_the_search(toy, tmp_path):
+    lines = []
+    trials = tuned(tmp_path / "study", trials=9, space=Space.parse(["training.learning_rate=0.001..0.001002"]), lines=lines)
+    assert {SPACE.settings[0].text(trial.values["training.learning_rate"]) for trial in trials} == {"0.001", "0.001001", "0.001002"}
+    assert lines[-1] == "nothing new was suggested, in 3 trials"
+
+
 def test_trials_side_by_side_give_one_study(toy, tmp_path):
     running = toy()
     trials = tuned(tmp_path / "study", jobs=3)

@@ -114,7 +114,8 @@ class _Search:
         trial = self.study.suggest()
         if trial is None:
             self.trials = len(self.study.trials())
-            self.say(f"all that there is to try was tried, in {self.trials} trials")
+            what = "nothing new was suggested" if self.study.space.size is None else "all that there is to try was tried"
+            self.say(f"{what}, in {self.trials} trials")
         return trial
 
     async def _train(self, trial: Trial) -> None:

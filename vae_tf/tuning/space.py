@@ -50,6 +50,15 @@ class Choices:
         """The values to be tried before a search: all."""
         return self.texts
 
+    @property
+    def size(self) -> int:
+        """How many values there are."""
+        return len(self.texts)
+
+    def at(self, place: int) -> Value:
+        """Return a value by its place, from 0."""
+        return self.texts[place]
+
     def text(self, value: Value) -> str:
         """Return a value as YAML."""
         return str(value)
@@ -96,6 +105,15 @@ class Range:
         middle = math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
         half = math.floor(middle) + 0.5
         return (self.low, self.high) if self.integer else (self.low, self.high, half if self.low < half < self.high else middle)
+
+    @property
+    def size(self) -> int | None:
+        """How many values there are, None for fractions."""
+        return int(self.high) - int(self.low) + 1 if self.integer else None
+
+    def at(self, place: int) -> Value:
+        """Return a whole number by its place, from 0."""
+        return int(self.low) + place
 
     def text(self, value: Value) -> str:
         """Return a value as YAML, with as many digits as a person would write."""
@@ -178,6 +196,20 @@ class Space:
         """Return the values in a configuration; None if one is not in the space."""
         values = {setting.key: setting.of(config) for setting in self.settings}
         return None if None in values.values() else values  # type: ignore[return-value]
+
+    @property
+    def size(self) -> int | None:
+        """How many different trials there are; None where a setting may be any fraction of a range."""
+        sizes = [setting.size for setting in self.settings]
+        return None if None in sizes else math.prod(sizes)  # type: ignore[arg-type]
+
+    def at(self, place: int) -> dict[str, Value]:
+        """Return the values of one of the trials of a space that has a `size`, by its place, from 0."""
+        values = {}
+        for setting in self.settings:
+            place, own = divmod(place, setting.size)  # type: ignore[operator]
+            values[setting.key] = setting.at(own)
+        return values
 
     def ends(self, base: Config) -> Iterator[tuple[Setting, Value, Config]]:
         """Yield configurations at the ends of the space, each with the setting and the value that it tries.

@@ -7,7 +7,8 @@ it had not been.
 """
 
 import json
-from collections.abc import Mapping
+import random
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, final
 
@@ -27,7 +28,7 @@ __all__ = ["JOURNAL", "Study"]
 JOURNAL = "study.journal"
 _NAME = "vae_tf"
 _IDENTITY, _IMAGES, _OUTCOME = "search", "images", "outcome"  # attributes
-_ATTEMPTS = 100  # to suggest what was not tried yet
+_ATTEMPTS = 10, 100  # to suggest what was not tried yet: where the rest can be counted, and where it can not
 _STARTUP = 5  # complete trials before any is pruned
 
 
@@ -81,17 +82,16 @@ class Study:
         """Begin the next trial: at first the values of the base configuration, if they are in the space.
 
         Returns:
-            A running trial with values that no other has; None where a hundred suggestions held nothing new.
+            A running trial with values that no other has; None where all were tried, or, where they can not be counted, a hundred
+            suggestions held nothing new.
         """
         trials = self._study.get_trials()
         tried = {self._key(frozen.params) for frozen in trials}
-        values = self.space.values_of(self.base) if not trials else None
-        for attempt in range(_ATTEMPTS):
-            if values is not None and self._key(values) not in tried:
-                self._study.add_trial(optuna.create_trial(state=TrialState.RUNNING, params=values, distributions=self._distributions))
-                return self.trials()[-1]
-            values = self._ask(trials, attempt)
-        return None
+        values = next((values for values in self._candidates(trials) if self._key(values) not in tried), None)
+        if values is None:
+            return None
+        self._study.add_trial(optuna.create_trial(state=TrialState.RUNNING, params=values, distributions=self._distributions))
+        return self.trials()[-1]
 
     def require_images(self, fingerprint: str) -> None:
         """Refuse images that are not those of the trials before.
@@ -140,9 +140,24 @@ class Study:
             self._study.tell(number, state=TrialState.PRUNED)
         return self.trials()[number]
 
+    def _candidates(self, trials: list[FrozenTrial]) -> Iterator[dict[str, Value]]:
+        """Yield values for the next trial, the best guess first, until all that can be counted are named."""
+        own = None if trials else self.space.values_of(self.base)
+        if own is not None:
+            yield own
+        size = self.space.size
+        for attempt in range(_ATTEMPTS[size is None]):
+            yield self._ask(trials, attempt)
+        if size is not None:
+            start = random.Random(self._seed(trials, 0)).randrange(size)
+            yield from (self.space.at((start + step) % size) for step in range(size))
+
+    def _seed(self, trials: list[FrozenTrial], attempt: int) -> int:
+        return int(np.random.SeedSequence([self.seed, len(trials), attempt]).generate_state(1)[0])
+
     def _ask(self, trials: list[FrozenTrial], attempt: int) -> dict[str, Value]:
         """Return a suggestion, by a sampler that remembers nothing but the trials."""
-        seed = int(np.random.SeedSequence([self.seed, len(trials), attempt]).generate_state(1)[0])
+        seed = self._seed(trials, attempt)
         scratch = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
         scratch.add_trials(trials)
         return scratch.ask(self._distributions).params
