@@ -2,7 +2,7 @@
 
 import pytest
 from click.testing import CliRunner
-from searches import in_this_process, tuned
+from searches import BASE, Toy, in_this_process, tuned
 
 from vae_tf import config as configs
 from vae_tf.cli import main
@@ -93,6 +93,20 @@ def test_a_space_whose_models_can_not_be_built_is_refused_before_anything_is_tra
         tuned(tmp_path / "study", space=Space.parse([searched]))
     assert message in str(caught.value)
     assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize(
+    ("own", "searched", "first"),
+    [("2.5", None, None), ("2.5", "0..5:int", None), ("2.5", "0..5", 2.5), ("2.0", "0..5:int", 2), ("7", "0..5:int", None)],
+)
+def test_a_search_starts_without_the_own_values_where_they_are_none_of_its_values(own, searched, first, tmp_path, monkeypatch):
+    monkeypatch.setattr(search, "answer", Toy())
+    base = BASE.override([f"objective.warmup_epochs={own}"])
+    space = Space.parse([f"objective.warmup_epochs={searched}"]) if searched else Space.default(base)
+    assert (space.values_of(base) or {}).get("objective.warmup_epochs") == first
+    values = [trial.values["objective.warmup_epochs"] for trial in tuned(tmp_path / "study", trials=3, base=base, space=space)]
+    assert all(value == int(value) for value in values) is (searched != "0..5")
+    assert (values[0] == float(own)) is (first is not None)
 
 
 @pytest.mark.parametrize("name", configs.preset_names())

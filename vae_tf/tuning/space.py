@@ -120,12 +120,15 @@ class Range:
         return str(int(value)) if self.integer else f"{float(value):.{_DIGITS}g}"
 
     def of(self, config: Config) -> Value | None:
-        """Return the value in a configuration, None if it is outside of the range."""
+        """Return the value in a configuration, None if it is outside of the range, or a fraction where whole numbers are searched."""
         value: Any = config.to_dict()
         for part in self.key.split("."):
             value = value.get(part) if isinstance(value, dict) else None
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return value if number and self.low <= value <= self.high else None
+        if not isinstance(value, int | float) or isinstance(value, bool) or not self.low <= value <= self.high:
+            return None
+        if not self.integer:
+            return value
+        return int(value) if float(value).is_integer() else None
 
 
 Setting = Choices | Range
