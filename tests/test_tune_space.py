@@ -53,6 +53,8 @@ def test_a_setting_reads_as_it_is_written(text, read, ends):
         (["training.anneal=0,1", "training.anneal=0..1"], "training.anneal stands there 2 times; put all of its values into one"),
         (["seed=1,2,3"], "would find luck, not a setting"),
         (["data.binarize=none,dynamic"], "would change the images by which trials are compared"),
+        (["data={source: digits},{source: digits, binarize: dynamic}"], "would change the images by which trials are compared"),
+        (["data.corruption.share=0.1,0.2"], "would change the images by which trials are compared"),
         (["training.rate=1e-3..1e-2:log"], "training.rate=0.001 can not work: unknown key `training.rate`. Known: anneal,"),
         (["trainig.epochs=2,3"], "unknown section `trainig`. Did you mean 'training'?"),
         (

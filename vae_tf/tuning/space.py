@@ -159,7 +159,7 @@ class Space:
                 raise ConfigError(f"`--search` {key} stands there {keys.count(key)} times; put all of its values into one.")
             if key == "seed":
                 raise ConfigError("`--search` seed would find luck, not a setting; train the best settings with several seeds instead.")
-            if key.startswith("data.") and key not in _DATA:
+            if key.split(".")[0] == "data" and key not in _DATA:
                 raise ConfigError(
                     f"`--search` {key} would change the images by which trials are compared; of the data, only {' and '.join(_DATA)} can "
                     "be searched."
