@@ -93,6 +93,10 @@ class Range:
             raise ConfigError(f"`--search` {self.key}: a range must begin below its end, and both be finite; {given}.")
         if self.log and self.low <= 0:
             raise ConfigError(f"`--search` {self.key}: with :log a range must begin above 0; {given}.")
+        if not self.integer and self.text(self.low) == self.text(self.high):
+            raise ConfigError(
+                f"`--search` {self.key}: both ends of the range are {self.text(self.low)} when rounded to {_DIGITS} digits; {given}."
+            )
         if self.integer and not (float(self.low).is_integer() and float(self.high).is_integer()):
             raise ConfigError(f"`--search` {self.key}: with :int both ends must be whole numbers; {given}.")
 
@@ -220,15 +224,19 @@ class Space:
         One setting at a time goes through its ends, and the others stand at their first values.
 
         Raises:
-            ConfigError: one can not work.
+            ConfigError: one can not work, or two choices are the same.
         """
         first = {setting.key: setting.ends[0] for setting in self.settings}
         for setting in self.settings:
+            found: list[tuple[Value, Config]] = []
             for value in setting.ends:
                 try:
                     config = self.config(base, first | {setting.key: value})
                 except ConfigError as error:
                     raise refusal(setting, value, error) from None
+                if isinstance(setting, Choices) and (same := [other for other, seen in found if seen == config]):
+                    raise ConfigError(f"`--search` {setting.key} has a value twice: {same[0]} is {value}.")
+                found.append((value, config))
                 yield setting, value, config
 
     def __str__(self) -> str:
@@ -255,7 +263,7 @@ def _parse(text: str) -> Setting:
     texts = tuple(_yaml(choice) for choice in choices)
     if len(texts) < 2:
         raise ConfigError(f"`--search` {key} has one value, {values}, and nothing to choose from; give it by --set {text}.")
-    if len(set(texts)) < len(texts):
+    if len(set(map(_meaning, choices))) < len(choices):
         raise ConfigError(f"`--search` {key} has a value twice: {values}.")
     return Choices(key, texts)
 
@@ -273,6 +281,20 @@ def _range(key: str, text: str) -> Range:
 
 def _yaml(value: Any) -> str:
     return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=math.inf).removesuffix("\n").removesuffix("\n...")
+
+
+def _meaning(value: Any) -> str:
+    """Return what two ways to write a value have in common: to YAML, 1e-3 is a text."""
+    if isinstance(value, dict):
+        return str({key: _meaning(value[key]) for key in sorted(value, key=str)})
+    if isinstance(value, list):
+        return str([_meaning(one) for one in value])
+    if isinstance(value, bool):
+        return str(value)
+    try:
+        return str(float(value))
+    except (TypeError, ValueError, OverflowError):
+        return repr(value)
 
 
 def _overridden(config: Config, key: str, text: str) -> Config | None:
