@@ -105,6 +105,33 @@ def test_a_space_whose_models_can_not_be_built_is_refused_before_anything_is_tra
 
 
 @pytest.mark.parametrize(
+    ("own", "searched", "message"),
+    [
+        ("objective.warmup_epochs=9", "training.learning_rate=1e-3,1e-2", "the configuration that is varied can not work: the schedule"),
+        ("objective.warmup_epochs=9", "objective.warmup_epochs=1..5:int", "`--search` objective.warmup_epochs=1..5:int: objective"),
+        ("training.batch_size=9999", "model.latent_dim=2,3", "the configuration that is varied can not work: `training.batch_size` must"),
+    ],
+)
+def test_what_can_not_work_without_a_search_is_not_blamed_on_the_search(own, searched, message, tmp_path, monkeypatch):
+    monkeypatch.setattr(search, "answer", in_this_process)
+    with pytest.raises(ConfigError) as caught:
+        tuned(tmp_path / "study", base=BASE.override([own]), space=Space.parse([searched]))
+    assert str(caught.value).startswith(message)
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_search_may_lead_away_from_what_can_not_work(tmp_path, monkeypatch):
+    toy = Toy()
+
+    async def checked_here(request, *arguments):
+        return await (in_this_process if "configs" in request else toy)(request, *arguments)
+
+    monkeypatch.setattr(search, "answer", checked_here)
+    base, space = BASE.override(["objective.warmup_epochs=9"]), Space.parse(["objective.warmup_epochs=0,1"])
+    assert len(tuned(tmp_path / "study", base=base, space=space)) == 2
+
+
+@pytest.mark.parametrize(
     ("own", "searched", "first"),
     [("2.5", None, None), ("2.5", "0..5:int", None), ("2.5", "0..5", 2.5), ("2.0", "0..5:int", 2), ("7", "0..5:int", None)],
 )

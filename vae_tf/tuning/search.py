@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, final
 
 from vae_tf.config import Config
-from vae_tf.errors import InterruptedRun, RunError
+from vae_tf.errors import ConfigError, InterruptedRun, RunError
 from vae_tf.files import locked
 from vae_tf.tuning.children import answer, share_of_cores
 from vae_tf.tuning.record import FAILED, RUNNING, Trial
@@ -65,12 +65,12 @@ def tune(
     if folder.exists() and not begun and (not folder.is_dir() or any(not path.name.startswith(".") for path in folder.iterdir())):
         raise RunError(f"`{folder}` exists and holds no search; choose another for --study, nothing was changed.")
     try:
-        checked = None if begun else asyncio.run(_check(ends, data_dir))
+        checked = None if begun else asyncio.run(_check(ends, base, data_dir))
         with locked(folder):
             study = Study(folder, base, space, seed)
             search = _Search(study, folder, trials, jobs, data_dir, say)
             if search.left:
-                checked = checked or asyncio.run(_check(ends, data_dir))
+                checked = checked or asyncio.run(_check(ends, base, data_dir))
                 study.require_images(checked["images"])
                 longest = max(config.training.epochs for *_, config in ends)
                 search.spared = ceil(max(checked["settled"], _SPARED * longest)) if prune else None
@@ -144,11 +144,11 @@ class _Search:
         self.say(f"[{done}/{self.trials}] trial {ended.number}{mark}: {told(ended, self.study.space)}{where}")
 
 
-async def _check(ends: _Ends, data_dir: str | None) -> dict[str, Any]:
+async def _check(ends: _Ends, base: Config, data_dir: str | None) -> dict[str, Any]:
     """Build what stands at the ends of a space, in a process that ends with it, and return what `check_ends` found.
 
     Raises:
-        ConfigError: one can not work.
+        ConfigError: one can not work, or the base by itself.
         RunError: the images are not there, or the process died.
     """
     configs: list[Config] = []
@@ -156,8 +156,11 @@ async def _check(ends: _Ends, data_dir: str | None) -> dict[str, Any]:
         if config not in configs:
             configs.append(config)
     with tempfile.TemporaryFile() as log:
-        found = await answer({"configs": [config.to_dict() for config in configs], "data_dir": data_dir}, log, {})
+        request = {"configs": [config.to_dict() for config in configs], "base": base.to_dict(), "data_dir": data_dir}
+        found = await answer(request, log, {})
     if "index" in found:
+        if found["index"] is None:
+            raise ConfigError(f"the configuration that is varied can not work: {found['error']}")
         setting, value, _ = next(end for end in ends if end[2] == configs[found["index"]])
         raise refusal(setting, value, found["error"])
     if "error" in found:

@@ -14,6 +14,7 @@ from vae_tf.errors import ConfigError, DataError
 from vae_tf.evaluation import Estimate, log_weights
 from vae_tf.files import replacing
 from vae_tf.history import History
+from vae_tf.model import VAE
 from vae_tf.run import HISTORY, DataSummary, Run
 from vae_tf.train import train
 from vae_tf.tuning.record import COMPLETE, PRUNED
@@ -25,16 +26,17 @@ SAMPLES = 100  # of the posterior, per image
 _IMAGES = 1000  # of the validation, at most
 
 
-def check_ends(configs: Sequence[Mapping[str, Any]], data_dir: str | None) -> dict[str, Any]:
+def check_ends(configs: Sequence[Mapping[str, Any]], base: Mapping[str, Any], data_dir: str | None) -> dict[str, Any]:
     """Build configurations that differ in what is searched.
 
     Args:
         configs: plain values; all of the same images.
+        base: the configuration that they vary.
         data_dir: as in `train`.
 
     Returns:
-        `error` and `index` of the first that can not work; else `settled`, the epochs until all schedules of the objectives have settled,
-        and `images`, a fingerprint of them.
+        `error` and `index` of the first that can not work, the index None if it is that of the base too; else `settled`, the epochs until
+        all schedules of the objectives have settled, and `images`, a fingerprint of them.
 
     Raises:
         DataError: the images are missing or unreadable, or leave fewer than 2 for validation.
@@ -43,12 +45,16 @@ def check_ends(configs: Sequence[Mapping[str, Any]], data_dir: str | None) -> di
     images = data.load(first.data, first.seed, data_dir)
     if len(images.validation) < 2:
         raise DataError(f"`{images.source}` leaves one validation image, and trials are compared on at least 2; raise `data.validation`.")
+
+    def built(values: Mapping[str, Any]) -> tuple[VAE, int]:
+        config = Config.from_dict(values)
+        steps = pipeline.steps_per_epoch(images.train, config.training.batch_size)
+        return build(config, images.image_shape, data.seen_levels(images, config.data), steps, images.label_size), steps
+
     settled, kinds = 0.0, []
     for index, values in enumerate(configs):
         try:
-            config = Config.from_dict(values)
-            steps = pipeline.steps_per_epoch(images.train, config.training.batch_size)
-            vae = build(config, images.image_shape, data.seen_levels(images, config.data), steps, images.label_size)
+            vae, steps = built(values)
             kinds.append((vae.likelihood.discrete, vae.condition is not None))
             if kinds[index] != kinds[0]:
                 raise ConfigError(
@@ -56,6 +62,10 @@ def check_ends(configs: Sequence[Mapping[str, Any]], data_dir: str | None) -> di
                     "among one kind."
                 )
         except ConfigError as error:
+            try:
+                built(base)
+            except ConfigError as own:
+                return {"error": str(error), "index": None if str(own) == str(error) else index}
             return {"error": str(error), "index": index}
         settled = max(settled, vae.objective.settled_at / steps)
     return {"settled": settled, "images": DataSummary.of(images, first).fingerprint}
