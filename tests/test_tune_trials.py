@@ -182,7 +182,7 @@ def test_the_command_tells_what_it_found_and_what_comes_next(tmp_path, monkeypat
     done = CliRunner().invoke(main, ["tune", "digits", "--study", str(study), *options])
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith(
-        "searching training.learning_rate=0.001..0.01:log (its own values come first)\n[1/2] trial 0, the best so far: "
+        "searching training.learning_rate=0.001..0.01:log (the preset's own values are tried first)\n[1/2] trial 0, the best so far: "
     )
     assert f"Next: python -m vae_tf evaluate {study}/trial-00" in done.stdout
     assert f"python -m vae_tf train {study / 'best.yaml'} --run RUN --set seed=1" in done.stdout
@@ -196,6 +196,21 @@ def test_the_command_tells_what_it_found_and_what_comes_next(tmp_path, monkeypat
 
 
 # Processes
+
+
+def test_a_search_waits_for_no_other_machine(tmp_path, monkeypatch):
+    """TF_CONFIG is for trainings: the trials of a search are each of one process."""
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["one:1", "two:2"]}, "task": {"type": "worker", "index": 0}}')
+    monkeypatch.setattr("vae_tf.cluster.connect", None)
+    checked = worker.respond({"configs": [BASE.to_dict()], "base": BASE.to_dict(), "data_dir": None}, None)
+    assert checked["settled"] == 0
+
+    async def fails(request, *arguments):
+        return checked if "configs" in request else {"error": "the training diverged.", "of_trial": True}
+
+    monkeypatch.setattr(search, "answer", fails)
+    done = CliRunner().invoke(main, ["tune", "digits", "--study", str(tmp_path / "study"), "--trials=1"])
+    assert done.stderr.startswith("error: no trial is complete")
 
 
 def stub(tmp_path, monkeypatch, *lines):

@@ -56,10 +56,10 @@ def tune(
         raise ConfigError("`tune` needs Optuna, which is not installed; install it with: python -m pip install optuna")
     from vae_tf.tuning import results, search
 
-    own = "its own values come first" if space.values_of(base) else "its own values are not among them"
+    own = f"the preset's own values are {'tried first' if space.values_of(base) else 'not among them'}"
     click.echo(f"searching {space} ({own}{'' if searched else '; choose others by --search'})")
     found = search.tune(base, space, folder, trials=trials, jobs=jobs, seed=seed, prune=prune, data_dir=data_dir, say=click.echo)
-    start_tensorflow()
+    start_tensorflow(alone=True)
     from vae_tf.plots.comparison import save_figure
     from vae_tf.plots.tuning import tuning
     from vae_tf.tuning.ranking import table

@@ -47,7 +47,7 @@ def respond(request: dict[str, Any], goes_on: Callable[[int, float], bool]) -> d
         goes_on: as in `train_trial`.
     """
     try:
-        start_tensorflow()
+        start_tensorflow(alone=True)
         from vae_tf.tuning import trial
 
         return trial.train_trial(**request, goes_on=goes_on) if "folder" in request else trial.check_ends(**request)
