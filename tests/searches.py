@@ -28,10 +28,13 @@ async def in_this_process(request, log, environment, goes_on=None):
 
 
 class Toy:
-    """Trains nothing: the nearer the learning rate is to 10**best, the better, and the more the more epochs; dies after `lives` epochs."""
+    """Trains nothing: the nearer the learning rate is to 10**best, the better, and the more the more epochs; dies after `lives` epochs.
 
-    def __init__(self, lives=np.inf, epochs=4, best=-2):
-        self.lives, self.epochs, self.best, self.at_once, self.most = lives, epochs, best, 0, 0
+    It trains for as many epochs as the configuration says.
+    """
+
+    def __init__(self, lives=np.inf, best=-2):
+        self.lives, self.best, self.at_once, self.most = lives, best, 0, 0
 
     async def __call__(self, request, log, environment, goes_on=None):
         if "configs" in request:
@@ -39,9 +42,10 @@ class Toy:
         self.at_once += 1
         self.most = max(self.most, self.at_once)
         value = -abs(np.log10(request["config"]["training"]["learning_rate"]) - self.best)
-        spent = {"epochs": self.epochs, "seconds": 60.0}
+        epochs = request["config"]["training"]["epochs"]
+        spent = {"epochs": epochs, "seconds": 60.0}
         try:
-            for epoch in range(1, self.epochs + 1):
+            for epoch in range(1, epochs + 1):
                 await asyncio.sleep(0)
                 go_on = goes_on(epoch, value - 1 / epoch)
                 self.lives -= 1

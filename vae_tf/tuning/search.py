@@ -124,7 +124,8 @@ class _Search:
 
         def goes_on(epoch: int, elbo: float) -> bool:
             self.study.report(trial.number, epoch, elbo)
-            return self.spared is None or not self.study.hopeless(trial.number, self.spared)
+            last = epoch >= config.training.epochs  # nothing is saved any more, and its value would be lost
+            return last or self.spared is None or not self.study.hopeless(trial.number, self.spared)
 
         path = self.folder / f"{trial.name}.log"
         with path.open("ab") as log:
