@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from followed import config, history
 
 from vae_tf import announce, cli, progress
+from vae_tf.checkpoints import Position
 from vae_tf.cluster import Cluster
 from vae_tf.train import train
 
@@ -21,8 +22,8 @@ def trained(tmp_path_factory):
 def test_the_first_line_says_what_will_run(trained):
     alone = Cluster.alone()
     line, last = (
-        announce.first_line(trained.folder, trained.config, trained.vae, trained.images(), alone, steps=2, first_epoch=epoch)
-        for epoch in (4, 12)
+        announce.first_line(trained.folder, trained.config, trained.vae, trained.images(), alone, steps=2, begun=begun)
+        for begun in (Position(4, 1), Position(12))
     )
     parameters = sum(np.prod(weight.shape) for weight in trained.vae.trainable_variables)
     assert "\n" not in line
@@ -30,10 +31,10 @@ def test_the_first_line_says_what_will_run(trained):
     for part in (
         "binomial likelihood, elbo)",
         "digits 1,455 + 162 validation images of 8 x 8",
-        f"{trained.vae.execution}, epochs",
+        "float32, no XLA, 2 steps a call, from",
     ):
         assert part in line
-    assert line.endswith("epochs 5 to 12 of 2 steps of 700")
+    assert line.endswith("from step 2 of epoch 5 on, 12 epochs of 2 steps of 700")
     assert last.endswith("nothing left of 12 epochs of 2 steps of 700")
 
 

@@ -256,8 +256,18 @@ def test_other_settings_are_kept_beside(folder, read):
     assert len(read) == 3
 
 
+def flip(path, place):
+    """Change a byte, in place."""
+    content = bytearray(path.read_bytes())
+    content[place] ^= 0xFF
+    path.write_bytes(content)
+
+
+DAMAGES = [truncate, lambda path: path.write_text(""), Path.unlink, lambda path: flip(path, 10), lambda path: flip(path, -1)]
+
+
 @pytest.mark.parametrize("name", ["train-images.npy", "train-labels.npy", "about.json"])
-@pytest.mark.parametrize("damage", [truncate, lambda path: path.write_text(""), Path.unlink])
+@pytest.mark.parametrize("damage", DAMAGES, ids=["truncated", "empty", "gone", "header", "content"])
 def test_damaged_files_in_the_cache_are_made_anew(folder, cache, read, name, damage):
     before = load(folder)
     fingerprint = before.fingerprint(labels=True)
@@ -266,6 +276,19 @@ def test_damaged_files_in_the_cache_are_made_anew(folder, cache, read, name, dam
     damage(path)
     assert load(folder).fingerprint(labels=True) == fingerprint
     assert len(read) == 2
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_names_that_are_not_utf8_are_read(folder, in_memory):
+    (folder / "a").rename(folder / os.fsdecode(b"\xffa"))
+    images = data.load(DataConfig(f"folder:{folder}", in_memory=in_memory), 0)
+    assert images.label_names == ("b", "\\xffa")
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_an_archive_that_is_not_there_is_said(tmp_path, in_memory):
+    with pytest.raises(DataError, match=f"`data.source`: there is no file {tmp_path}/nope.npz"):
+        data.load(DataConfig(f"npz:{tmp_path}/nope.npz", in_memory=in_memory), 0)
 
 
 def left(cache):

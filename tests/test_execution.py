@@ -5,7 +5,19 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from vae_tf import VAE, Bernoulli, ConvDecoder, ConvEncoder, DiagonalNormal, MLPDecoder, MLPEncoder, StandardNormal, execution
+from vae_tf import (
+    VAE,
+    Bernoulli,
+    ConvDecoder,
+    ConvEncoder,
+    DiagonalNormal,
+    Elbo,
+    InverseAutoregressivePosterior,
+    MLPDecoder,
+    MLPEncoder,
+    StandardNormal,
+    execution,
+)
 from vae_tf.config import Config
 from vae_tf.errors import ConfigError
 from vae_tf.execution import Execution, Work, choose
@@ -69,6 +81,51 @@ def test_without_instructions_for_it_nothing_is_rounded(monkeypatch):
 def test_many_small_steps_share_a_call_and_large_ones_do_not():
     assert choose(dense(), Work(5000, 1)).steps_per_execution == 50
     assert choose(dense(), Work(5000, 2**25)).steps_per_execution == 1
+
+
+@pytest.mark.parametrize(
+    ("x", "options", "epochs"),
+    [
+        (lambda: tf.data.Dataset.from_tensor_slices(images(160)).batch(BATCH), {"steps_per_epoch": 25}, 1),
+        (lambda: (images(BATCH) for _ in range(10)), {"steps_per_epoch": 25}, 1),
+        (lambda: (images(BATCH) for _ in range(10)), {"steps_per_epoch": 5}, 2),
+    ],
+)
+def test_data_that_end_early_are_trained_on_as_far_as_they_go(x, options, epochs):
+    vae = dense()
+    history = vae.fit(x(), epochs=epochs, verbose=0, **options).history
+    assert len(history["loss"]) == epochs
+    assert np.isfinite(history["loss"]).all()
+
+
+@pytest.mark.parametrize(
+    ("validation", "steps"),
+    [(lambda: tf.data.Dataset.from_tensor_slices(images(160)).batch(BATCH), 30), (lambda: ((images(BATCH),) for _ in range(3)), None)],
+)
+def test_a_validation_that_ends_early_counts(validation, steps):
+    history = dense().fit(images(64), batch_size=BATCH, epochs=1, verbose=0, validation_data=validation(), validation_steps=steps).history
+    assert np.isfinite(history["val_loss"]).all()
+
+
+def test_any_number_of_steps_a_call_gives_the_same_bits():
+    """Of an autoregressive posterior, too, whose graph TensorFlow optimizes otherwise in a loop."""
+
+    def trained(steps):
+        keras.utils.set_random_seed(0)
+        posterior = InverseAutoregressivePosterior(3, layers=2, hidden=16, context=8)
+        vae = VAE(MLPEncoder(hidden=(8,)), MLPDecoder(hidden=(8,)), posterior, Bernoulli(SHAPE), StandardNormal(3))
+        vae.compile(keras.optimizers.Adam(1e-2), Elbo(gradient="total"), jit_compile=False, steps_per_execution=steps)
+        return fitted(vae), vae.get_weights()
+
+    (history, weights), *others = [trained(steps) for steps in (1, 3, None)]
+    for other, also in others:
+        assert other == history
+        assert all(np.array_equal(a, b) for a, b in zip(weights, also))
+
+
+@pytest.mark.parametrize("x", [images(64).astype(np.uint8), tf.data.Dataset.from_tensor_slices(images(64).astype(float)).batch(BATCH)])
+def test_images_of_any_type_are_trained_on(x):
+    assert np.isfinite(dense().fit(x, epochs=2, verbose=0).history["loss"]).all()
 
 
 def test_rounding_is_small_and_of_training_alone():

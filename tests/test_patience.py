@@ -29,6 +29,8 @@ def history(*losses):
         (Patience(2), (3, 2, 4, 2.5), 2, True),
         (Patience(2), (3, 2, 4, 1), 4, False),
         (Patience(1), (3, 3), 1, True),
+        (Patience(2), (float("nan"), 5, 4), 3, False),
+        (Patience(2), (5, float("inf"), float("nan")), 1, True),
         (Patience(2, first=3), (1, 1), None, False),
         (Patience(2, first=3), (1, 1, 5, 6), 3, False),
         (Patience(2, first=3), (1, 1, 5, 6, 7), 3, True),

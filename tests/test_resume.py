@@ -10,11 +10,12 @@ import pytest
 import tf_keras as keras
 from trainings import At, Spoil, config, rows, same_weights, stop, train, train_with, truncate
 
+from vae_tf.admission import identity
 from vae_tf.build import build
 from vae_tf.checkpoints import Every, Keeper, Position
 from vae_tf.errors import ConfigError, InterruptedRun, RunError
 from vae_tf.history import COLUMNS, History
-from vae_tf.run import load
+from vae_tf.run import DataSummary, load
 
 STEPS = 14  # an epoch
 LONGER = {"batch_size": 100}
@@ -150,7 +151,8 @@ def vae():
 
 def restored(vae, folder):
     """Where a resumed training would begin."""
-    return Keeper(vae, folder / "checkpoints", History(folder / "history.csv")).restore()
+    run = identity(config(**LONGER), DataSummary.read(folder / "data.json"))
+    return Keeper(vae, folder / "checkpoints", History(folder / "history.csv"), run=run).restore()
 
 
 def data_of(checkpoint):
@@ -179,7 +181,7 @@ def flip(path):
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(vae, copy, caplog, damage):
     damage(copy / "checkpoints" / "epoch-3")
     assert restored(vae, copy) == Position(2)
-    assert "checkpoints/epoch-3` is damaged, or of another model (" in caplog.text
+    assert "checkpoints/epoch-3` is damaged, or of another training (" in caplog.text
     assert len(History(copy / "history.csv").rows) == 2
 
 
@@ -207,7 +209,7 @@ def test_a_checkpoint_within_an_epoch_counts_with_that_of_its_beginning(vae, hal
     if expected is not None:
         assert restored(vae, folder) == expected
         return
-    with pytest.raises(RunError, match="all checkpoints in .* are damaged, or of another model; train again in another folder"):
+    with pytest.raises(RunError, match="all checkpoints in .* are damaged, or of another training; train again in another folder"):
         restored(vae, folder)
 
 
@@ -226,14 +228,43 @@ def test_where_all_checkpoints_are_damaged_the_run_is_refused_and_left_as_it_is(
     for path in (copy / "checkpoints").glob("*/*.data-*"):
         truncate(path)
     before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
-    with pytest.raises(RunError, match="all checkpoints in .* are damaged, or of another model; train again in another folder"):
+    with pytest.raises(RunError, match="all checkpoints in .* are damaged, or of another training; train again in another folder"):
         restored(vae, copy)
     assert before == {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
 
 
+def test_a_checkpoint_of_another_place_is_passed_over(vae, copy):
+    shutil.rmtree(copy / "checkpoints" / "epoch-3")
+    shutil.copytree(copy / "checkpoints" / "epoch-2", copy / "checkpoints" / "epoch-3")
+    assert restored(vae, copy) == Position(2)
+
+
+@pytest.mark.parametrize("other", [{"batch_size": 100, "anneal": 0}, {"batch_size": 50}])
+def test_checkpoints_of_another_training_are_refused(complete, copy, tmp_path, other):
+    """Though the models are alike."""
+    with pytest.raises(InterruptedRun):
+        train_with([At(40, stop)], config(**other), tmp_path / "other")
+    shutil.rmtree(copy / "checkpoints")
+    shutil.copytree(tmp_path / "other" / "checkpoints", copy / "checkpoints")
+    with pytest.raises(RunError, match="all checkpoints in .* are damaged, or of another training; train again"):
+        train(config(**LONGER), copy, resume=True)
+
+
+def test_a_first_checkpoint_of_another_model_leaves_nothing_behind(copy):
+    """Some of its weights fit."""
+    for path in (copy / "checkpoints").iterdir():
+        shutil.rmtree(path)
+    deeper = build(config(**LONGER).override(["model.decoder.hidden=[8,8]"]), (8, 8, 1), 2, STEPS)
+    Keeper(deeper, copy / "checkpoints", History(copy / "history.csv")).save()
+    fresh = build(config(**LONGER), (8, 8, 1), 2, STEPS)
+    before = fresh.get_weights()
+    assert restored(fresh, copy) == Position(0)
+    assert all(np.array_equal(one, other) for one, other in zip(before, fresh.get_weights()))
+
+
 def test_checkpoints_of_another_model_are_refused(copy):
     other = build(config(**LONGER).override(["model.latent_dim=5"]), (8, 8, 1), 2, STEPS)
-    with pytest.raises(RunError, match="all checkpoints in .* are damaged, or of another model; train again in another folder"):
+    with pytest.raises(RunError, match="all checkpoints in .* are damaged, or of another training; train again in another folder"):
         restored(other, copy)
 
 

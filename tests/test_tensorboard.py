@@ -179,6 +179,17 @@ def test_epochs_that_come_again_replace_what_was_written_of_them(tmp_path):
     assert [(step, float(value)) for step, value in found] == [(1, 0), (2, 0), (3, 0), (4, 1), (5, 1), (6, 1)]
 
 
+def test_a_clock_that_is_set_back_does_not_mix_them_up(tmp_path, monkeypatch):
+    for now_s, first in ((1000.0, 1), (900.0, 3)):
+        monkeypatch.setattr("vae_tf.tracking.events.time", SimpleNamespace(time=lambda now_s=now_s: now_s))
+        file = EventFile(tmp_path / "tensorboard" / "train", first)
+        for step in range(first, 4):
+            file.scalar("elbo", now_s, step)
+        file.close()
+    found = shown(SimpleNamespace(folder=tmp_path), "train")["elbo"]
+    assert [(step, float(value)) for step, value in found] == [(1, 1000), (2, 1000), (3, 900)]
+
+
 def test_a_training_resumed_from_an_older_checkpoint_shows_each_epoch_once(tmp_path, monkeypatch):
     stopped(monkeypatch, tmp_path / "run", 3, epochs=4)
     shutil.rmtree(tmp_path / "run" / "checkpoints" / "epoch-3")

@@ -5,15 +5,17 @@ from pathlib import Path
 
 from vae_tf import config as configs
 from vae_tf import pipeline
-from vae_tf.config import Config
+from vae_tf.config import Config, TrainingConfig
 from vae_tf.data import Images, Split
 from vae_tf.errors import DataError, RunError
 from vae_tf.model import VAE
 from vae_tf.progress import progress
 from vae_tf.rows import chunks
-from vae_tf.run import CONFIG
+from vae_tf.run import CONFIG, LARGEST, DataSummary
 
-__all__ = ["check_folder", "check_images"]
+__all__ = ["check_folder", "check_images", "identity"]
+
+_FREE = ("non_finite", "steps_per_execution")  # of `training`
 
 
 def check_images(vae: VAE, images: Images, config: Config) -> None:
@@ -27,6 +29,9 @@ def check_images(vae: VAE, images: Images, config: Config) -> None:
     Raises:
         DataError: images are outside the support of the likelihood, labels are none, or too few to give a standard error.
     """
+    height, width, channels = images.image_shape
+    if max(images.image_shape) > LARGEST:
+        raise DataError(f"images must be at most {LARGEST} high and wide, got {height} x {width} x {channels}; set `data.image_size`.")
     if len(images.test) < 2:
         raise DataError(f"`{images.source}` leaves {len(images.test)} test image(s), and at least 2 are needed; raise `data.test`.")
     splits = {"training": images.train, "validation": images.validation, "test": images.test}
@@ -39,6 +44,25 @@ def check_images(vae: VAE, images: Images, config: Config) -> None:
             for part in chunks(split.x):
                 vae.likelihood.check(pipeline.fixed_images(Split(part), images.levels, seed=config.seed, binarize=config.data.binarize))
                 bar.update(len(part))
+
+
+def identity(config: Config, summary: DataSummary) -> str:
+    """Return what tells a training from others, whose checkpoints are not its own.
+
+    Args:
+        config: the complete configuration.
+        summary: of its images.
+    """
+    return f"{_what_counts(config)!r} {summary.fingerprint}"
+
+
+def _what_counts(config: Config) -> Config:
+    """Return a configuration without what may differ when a run goes on.
+
+    Rollbacks may be added: up to there, none would have been made. On the others no number depends.
+    """
+    training = replace(config.training, **{name: getattr(TrainingConfig, name) for name in _FREE})
+    return replace(config, training=training, data=replace(config.data, in_memory=None))
 
 
 def check_folder(folder: Path, config: Config, resume: bool) -> None:
@@ -59,9 +83,7 @@ def check_folder(folder: Path, config: Config, resume: bool) -> None:
     if not resume:
         raise RunError(f"`{folder}` holds a run already; choose another for --run, or continue it with --resume.")
     stored = configs.read(folder / CONFIG)
-    # A run that was stopped may go on with rollbacks: up to there, none would have been made. On the others no number depends.
-    now = {name: getattr(config.training, name) for name in ("non_finite", "steps_per_execution")}
-    stored = replace(stored, training=replace(stored.training, **now), data=replace(stored.data, in_memory=config.data.in_memory))
-    if stored != config:
+    if _what_counts(stored) != _what_counts(config):
+        stored = replace(stored, training=replace(stored.training, **{name: getattr(config.training, name) for name in _FREE}))
         different = configs.difference(stored.to_dict(), config.to_dict())
         raise RunError(f"`{folder}` holds a run of another configuration ({different}); choose another for --run.")

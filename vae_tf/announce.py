@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import final
 
@@ -9,6 +10,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from vae_tf import config as configs
+from vae_tf.checkpoints import Position
 from vae_tf.cluster import Cluster
 from vae_tf.config import Config
 from vae_tf.data import Images
@@ -39,7 +41,7 @@ class Opening(keras.callbacks.Callback):
         print(self.line(), flush=True)
 
 
-def first_line(folder: Path, config: Config, vae: VAE, images: Images, cluster: Cluster, *, steps: int, first_epoch: int = 0) -> str:
+def first_line(folder: Path, config: Config, vae: VAE, images: Images, cluster: Cluster, *, steps: int, begun: Position) -> str:
     """Return what will run: model, parameters, data, device, precision, steps.
 
     Args:
@@ -49,7 +51,7 @@ def first_line(folder: Path, config: Config, vae: VAE, images: Images, cluster: 
         images: the data.
         cluster: who trains.
         steps: in an epoch.
-        first_epoch: number of epochs that are complete.
+        begun: how far it is already.
     """
     model, epochs = config.model, config.training.epochs
     height, width, channels = images.image_shape
@@ -58,7 +60,9 @@ def first_line(folder: Path, config: Config, vae: VAE, images: Images, cluster: 
     pieces = [f"{spec['name']} {axis}" for axis, spec in named.items() if spec]
     networks = " and ".join(dict.fromkeys((model.encoder["name"], model.decoder["name"])))
     whole = f"{epochs} epoch{'s' * (epochs > 1)}"
-    left = f"epochs {first_epoch + 1} to {epochs}" if first_epoch < epochs else f"nothing left of {whole}"
+    first = f"step {begun.step + 1} of epoch {begun.epochs + 1}" if begun.step else f"epoch {begun.epochs + 1}"
+    left = f"nothing left of {whole}" if begun.epochs >= epochs else f"from {first} on, {whole}" if begun > Position(0) else whole
+    execution = replace(vae.execution, steps_per_execution=min(vae.execution.steps_per_execution, steps))
     parameters = _count(sum(weight.shape.num_elements() for weight in vae.trainable_variables))
     told = [
         f"{parameters} parameters ({networks}, {latents} latents, {', '.join(pieces)}, {config.objective['name']})",
@@ -66,10 +70,11 @@ def first_line(folder: Path, config: Config, vae: VAE, images: Images, cluster: 
         f"{height} x {width}{'' if channels == 1 else f' x {channels}'} {'in memory' if images.in_memory else 'read from disk'}",
         _device(),
         *([str(cluster)] if cluster.replicas > 1 else []),
-        str(vae.execution),
-        left if first_epoch else whole,
+        str(execution),
+        left,
     ]
-    return f"{'resuming' if first_epoch else 'training'} {folder}: {', '.join(told)} of {steps:,} steps of {config.training.batch_size}"
+    verb = "resuming" if begun > Position(0) else "training"
+    return f"{verb} {folder}: {', '.join(told)} of {steps:,} steps of {config.training.batch_size}"
 
 
 def last_line(run: Run, following: str) -> str:
@@ -82,7 +87,8 @@ def last_line(run: Run, following: str) -> str:
     rows = History(run.folder / HISTORY).rows
     best = best_epoch(run, rows)
     epoch = f"epoch {best}, the best" if best else "the last"
-    found = f"validation elbo {rows[(best or 0) - 1]['val_elbo']:.2f} nats in {epoch} of {len(rows)} epochs, " if rows else ""
+    whole = f"{len(rows)} epoch{'s' * (len(rows) > 1)}"
+    found = f"validation elbo {rows[(best or 0) - 1]['val_elbo']:.2f} nats in {epoch} of {whole}, " if rows else ""
     took = duration(sum(row["seconds"] for row in rows))
     return f"trained {run.folder}: {found}{took} in all. Next: {following}"
 

@@ -112,6 +112,7 @@ class Keeper(keras.callbacks.Callback):
         remembering: the callbacks whose state counts.
         best: the epoch whose checkpoint stays, as its weights may be those of the end; None for none.
         agreed: from whether a checkpoint is due by the clock here to whether it is, for all processes that must write it.
+        run: what tells this training from others: a checkpoint of another is refused.
     """
 
     def __init__(
@@ -123,6 +124,7 @@ class Keeper(keras.callbacks.Callback):
         remembering: Iterable[Remembers] = (),
         best: Callable[[], int | None] = lambda: None,
         agreed: Callable[[bool], bool] = bool,
+        run: str = "",
     ):
         super().__init__()
         vae.optimizer.build(vae.trainable_variables)
@@ -130,7 +132,7 @@ class Keeper(keras.callbacks.Callback):
         self.now = Position(0)
         self._saved: Position | None = None
         self._saved_s = time.monotonic()
-        self._memory = _Memory(history, tuple(remembering))
+        self._memory = _Memory(history, tuple(remembering), run)
         self._checkpoint = tf.train.Checkpoint(model=vae, optimizer=vae.optimizer, memory=self._memory)
 
     def restore(self) -> Position:
@@ -142,6 +144,8 @@ class Keeper(keras.callbacks.Callback):
             RunError: there are checkpoints, and all are damaged; or the history is.
         """
         positions = self._positions()
+        variables = [*self._checkpoint.model.variables, *self._checkpoint.optimizer.variables]
+        start = [variable.numpy() for variable in variables]
         for position in reversed(positions):
             try:
                 self.read(position)
@@ -154,7 +158,9 @@ class Keeper(keras.callbacks.Callback):
             self.history.keep(position.epochs)
             return position
         if positions and positions[-1] > Position(0):
-            raise RunError(f"all checkpoints in `{self.folder}` are damaged, or of another model; train again in another folder.")
+            raise RunError(f"all checkpoints in `{self.folder}` are damaged, or of another training; train again in another folder.")
+        for variable, value in zip(variables, start):  # some may have been read
+            variable.assign(value)
         self.history.keep(0)
         return Position(0)
 
@@ -162,13 +168,14 @@ class Keeper(keras.callbacks.Callback):
         """Set all to a checkpoint.
 
         Raises:
-            RunError: it is damaged, or of another model.
+            RunError: it is damaged, or of another training.
         """
         path = self.folder / position.name
+        self._memory.position = position
         try:
             self._checkpoint.read(str(path / _STATE)).assert_consumed()
         except _DAMAGE as error:
-            raise RunError(f"`{path}` is damaged, or of another model ({reason(error)}).") from None
+            raise RunError(f"`{path}` is damaged, or of another training ({reason(error)}).") from None
 
     def save(self) -> None:
         """Write a checkpoint of now, unless it was just written.
@@ -180,6 +187,7 @@ class Keeper(keras.callbacks.Callback):
         if self.now == self._saved:
             return
         whole, unfinished = self.folder / self.now.name, self.folder / _UNFINISHED
+        self._memory.position = self.now
         try:
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(parents=True)
@@ -262,19 +270,24 @@ class Keeper(keras.callbacks.Callback):
 
 
 class _Memory(tf.train.experimental.PythonState):
-    """What callbacks remember, as one entry of a checkpoint."""
+    """What callbacks remember, and where a checkpoint belongs, as one entry of it."""
 
-    def __init__(self, history: History, callbacks: tuple[Remembers, ...]):
+    def __init__(self, history: History, callbacks: tuple[Remembers, ...], run: str):
         self.seconds = 0.0  # of the epoch
-        self._history, self._callbacks = history, callbacks
+        self.position = Position(0)
+        self._history, self._callbacks, self._run = history, callbacks, run
 
     def serialize(self) -> str:
-        return json.dumps(
-            {"seconds": self._history.elapsed_s(), "callbacks": {type(one).__name__: one.memory() for one in self._callbacks}}
-        )
+        callbacks = {type(one).__name__: one.memory() for one in self._callbacks}
+        place = {"run": self._run, "position": self.position.name}
+        return json.dumps(place | {"seconds": self._history.elapsed_s(), "callbacks": callbacks})
 
     def deserialize(self, string_value: str) -> None:
         memory = json.loads(string_value)
+        if memory["run"] != self._run:
+            raise ValueError("it is of another configuration, or of other images")
+        if memory["position"] != self.position.name:
+            raise ValueError(f"it is that of {memory['position']}")
         self.seconds = memory["seconds"]
         for one in self._callbacks:
             if type(one).__name__ in memory["callbacks"]:  # or it was not there when this was written, by other processes

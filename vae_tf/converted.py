@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -99,9 +100,10 @@ def _found(folder: Path, stamp: str) -> Raw | None:
     try:
         about = TypeAdapter(_About).validate_json((folder / _ABOUT).read_bytes())
         splits = {name: _split(folder, name, labelled) for name, labelled in about.labelled.items()}
-    except (OSError, ValueError, EOFError):
+        whole = Raw(splits, about.levels, about.label_names).digests() == about.digests
+    except (OSError, ValueError, EOFError, TokenError):
         return None
-    return Raw(splits, about.levels, about.label_names, about.digests) if about.stamp == stamp else None
+    return Raw(splits, about.levels, about.label_names, about.digests) if whole and about.stamp == stamp else None
 
 
 def _split(folder: Path, name: str, labelled: bool) -> Split:
@@ -118,7 +120,7 @@ def _stamp(files: Sequence[Path]) -> str:
     digest = hashlib.sha256(f"{_VERSION}\n".encode())
     for path in sorted(files):
         status = path.stat()
-        digest.update(f"{os.path.abspath(path)} {status.st_size} {status.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(os.path.abspath(path)) + f" {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 

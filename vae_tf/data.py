@@ -15,7 +15,7 @@ from vae_tf.errors import ConfigError, DataError
 from vae_tf.image_folder import image_files, read_folder
 from vae_tf.images import Images, Raw, Split
 from vae_tf.memory import free_bytes
-from vae_tf.sources import read_digits, read_npz, read_tfds, tfds_files
+from vae_tf.sources import npz_file, read_digits, read_npz, read_tfds, tfds_files
 from vae_tf.stores import InMemory, Store, TooLarge
 
 __all__ = ["Images", "Split", "load", "seen_levels"]
@@ -95,8 +95,8 @@ def _origin(config: DataConfig, data_dir: str | None) -> tuple[str, list[Path]]:
         return f"tfds:{files[0].parent.resolve()}", files
     if kind == "digits":
         return kind, []
-    path = Path(place).expanduser()
-    return f"{kind}:{path.resolve()}", image_files(place) if kind == "folder" else [path]
+    files = image_files(place) if kind == "folder" else [npz_file(place)]
+    return f"{kind}:{Path(place).expanduser().resolve()}", files
 
 
 def _hold_out(split: Split, share: float, rng: np.random.Generator) -> tuple[Split, Split]:

@@ -49,7 +49,8 @@ class Execution:
 
     def __str__(self) -> str:
         """Return it as a person reads it."""
-        return f"{self.precision}, {'XLA' if self.jit_compile else 'no XLA'}, {self.steps_per_execution} steps a call"
+        steps = f"{self.steps_per_execution} step{'s' * (self.steps_per_execution > 1)} a call"
+        return f"{self.precision}, {'XLA' if self.jit_compile else 'no XLA'}, {steps}"
 
     def steps(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function of TensorFlow that takes steps, as one that takes them in this precision; what else runs is not touched."""
@@ -110,7 +111,10 @@ def work_of(*args: Any, **kwargs: Any) -> Work | None:
     given = _SIGNATURE.bind(None, *args, **kwargs)
     given.apply_defaults()
     known = given.arguments
-    batch_size, x = known["batch_size"] or 32, known["x"]
+    batch_size, x, validation = known["batch_size"] or 32, known["x"], known["validation_data"]
+    # Several steps in one call are none where the data end among them.
+    if _may_end(x, known["steps_per_epoch"], known["epochs"]) or _may_end(validation, known["validation_steps"]):
+        return None
     if isinstance(x, tf.data.Dataset):
         steps, first = int(x.cardinality()), tf.nest.flatten(x.element_spec)[0]
         batch_size = first.shape[0] or batch_size
@@ -119,9 +123,15 @@ def work_of(*args: Any, **kwargs: Any) -> Work | None:
     else:
         steps = -1
     steps = known["steps_per_epoch"] or steps
-    validation = known["validation_data"]
     endless = isinstance(validation, tf.data.Dataset) and validation.cardinality() < 0 and known["validation_steps"] is None
     return None if endless or steps < 1 else Work(steps * known["epochs"], batch_size)
+
+
+def _may_end(data: Any, steps: int | None, epochs: int = 1) -> bool:
+    """Return whether data may have fewer batches than are asked for."""
+    if isinstance(data, tf.data.Dataset):
+        return steps is not None and 0 <= int(data.cardinality()) < steps * epochs
+    return isinstance(data, Iterator)
 
 
 @cache

@@ -104,7 +104,7 @@ class Fitted(keras.Model):
         if isinstance(validation_data, np.ndarray | tf.Tensor):
             validation_data = (validation_data,)
         work = execution.work_of(x, y, *args, validation_data=validation_data, **kwargs)
-        with self._executed(execution.choose(self, work)):
+        with self._executed(execution.choose(self, work), known=work is not None):
             return super().fit(x, y, *args, validation_data=validation_data, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -131,13 +131,17 @@ class Fitted(keras.Model):
         return list(self.trackers.values())
 
     @contextmanager
-    def _executed(self, chosen: Execution) -> Iterator[None]:
-        """Let a `fit` take its steps as chosen. Functions that Keras made for one step a call can not take several; the reverse is fine."""
-        several = chosen.steps_per_execution > 1
-        other = (chosen.jit_compile, chosen.precision) != (self.execution.jit_compile, self.execution.precision)
-        if other or (several and not self._loops):
+    def _executed(self, chosen: Execution, known: bool) -> Iterator[None]:
+        """Let a `fit` take its steps as chosen.
+
+        Where the work is known, Keras makes a loop over the steps of a call, also of one: any number of them is then the same graph, to
+        the last bit. A loop can not be made over data of which nothing is known.
+        """
+        loops = known or chosen.steps_per_execution > 1
+        before, after = ((how.jit_compile, how.precision) for how in (self.execution, chosen))
+        if (before, self._loops) != (after, loops):
             self.train_function = self.test_function = None
-        self.execution, self._loops = chosen, self._loops or several
+        self.execution, self._loops = chosen, loops
         self.steps_per_execution = chosen.steps_per_execution
         try:
             yield
@@ -147,8 +151,24 @@ class Fitted(keras.Model):
     def make_train_function(self, force: bool = False) -> Callable[..., Any]:
         """Return Keras's function that takes optimizer steps, in the precision that was chosen."""
         if self.train_function is None or force:
-            self.train_function = self.execution.steps(super().make_train_function(force))
+            with self._looping():
+                self.train_function = self.execution.steps(super().make_train_function(force))
         return self.train_function
+
+    def make_test_function(self, force: bool = False) -> Callable[..., Any]:
+        """Return Keras's function that takes steps of an evaluation."""
+        with self._looping():
+            return super().make_test_function(force)
+
+    @contextmanager
+    def _looping(self) -> Iterator[None]:
+        """Let Keras see several steps, if it is to make a loop over them."""
+        before = int(self._steps_per_execution.numpy())
+        self.steps_per_execution = 2 if self._loops else before
+        try:
+            yield
+        finally:
+            self.steps_per_execution = before
 
     def _fast(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function as XLA makes it, where that was chosen."""

@@ -1,5 +1,6 @@
 """A folder of a user's own images."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,7 +46,9 @@ def read_folder(place: str, config: DataConfig, store: Store) -> Raw:
         x = gather(_decode_all(paths), len(paths), config, store, name)
         y = np.array([numbers[classes[path]] for path in paths], np.int64) if labelled else None
         splits[name] = Split(x, y)
-    return Raw(splits, levels=256, label_names=tuple(numbers) or None)
+    # A name that is not UTF-8 could not be written down.
+    names = tuple(os.fsencode(name).decode(errors="backslashreplace") for name in numbers)
+    return Raw(splits, levels=256, label_names=names or None)
 
 
 def image_files(place: str) -> list[Path]:

@@ -34,6 +34,7 @@ def unpack(data: Any, condition: Condition | None) -> Batch:
     """
     x, label, weight = keras.utils.unpack_x_y_sample_weight(data)
     given, x = x if isinstance(x, tuple | list) else (None, x)
+    given, x = (None if images is None else tf.cast(images, tf.float32) for images in (given, x))
     weight = None if weight is None else tf.reshape(tf.cast(weight, tf.float32), [tf.shape(x)[0]])
     return Batch(x, given, None if condition is None else label, weight)
 

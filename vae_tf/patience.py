@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, inf, isfinite
 from typing import final
 
 import tf_keras as keras
@@ -43,7 +43,7 @@ class Patience:
         counted = rows[self.first - 1 :]
         if self.epochs is None or not counted:
             return None
-        return int(min(counted, key=lambda row: row["val_loss"])["epoch"])
+        return int(min(counted, key=lambda row: row["val_loss"] if isfinite(row["val_loss"]) else inf)["epoch"])
 
     def exhausted(self, rows: Sequence[Mapping[str, float]]) -> bool:
         """Return whether the training has ended.

@@ -15,6 +15,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 __all__ = ["Bar", "Narrator", "duration", "narration", "progress"]
 
 _LINES = 20
+_ROWS = 20  # of a terminal, which may not say
 _LONG_S = 60
 
 
@@ -30,7 +31,9 @@ def progress(total: int, title: str, unit: str, *, quiet: bool = False, **option
     """
     every_s = 0.1 if sys.stderr.isatty() else 10.0
     scale = total >= 10_000
-    return tqdm(total=total, desc=title, unit=f" {unit}", unit_scale=scale, mininterval=every_s, delay=0.5, disable=quiet, **options)
+    return tqdm(
+        total=total, desc=title, unit=f" {unit}", unit_scale=scale, mininterval=every_s, delay=0.5, disable=quiet, nrows=_ROWS, **options
+    )
 
 
 def duration(seconds: float) -> str:

@@ -32,13 +32,27 @@ from vae_tf.files import replacing
 from vae_tf.images import blocks
 from vae_tf.model import VAE
 
-__all__ = ["CHECKPOINTS", "CONFIG", "DATA", "EVALUATION", "HISTORY", "PER_IMAGE", "REPORT", "WEIGHTS", "DataSummary", "Run", "load"]
+__all__ = [
+    "CHECKPOINTS",
+    "CONFIG",
+    "DATA",
+    "EVALUATION",
+    "HISTORY",
+    "LARGEST",
+    "PER_IMAGE",
+    "REPORT",
+    "WEIGHTS",
+    "DataSummary",
+    "Run",
+    "load",
+]
 
 CONFIG, DATA, WEIGHTS = "config.yaml", "data.json", "model.weights.h5"
 HISTORY, CHECKPOINTS = "history.csv", "checkpoints"
 EVALUATION, PER_IMAGE, REPORT = "evaluation.json", "evaluation.npz", "report.html"
 
-_Size = Annotated[int, Field(ge=1, le=4096)]
+LARGEST = 4096  # height and width of images
+_Size = Annotated[int, Field(ge=1, le=LARGEST)]
 _Digests = Annotated[str, Field(pattern=r"^\d{1,10}( [0-9a-f]{8})+$")]
 
 

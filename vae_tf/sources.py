@@ -100,6 +100,18 @@ def _builder(name: str, data_dir: str | None) -> Any:
     return builder
 
 
+def npz_file(place: str) -> Path:
+    """Return the file of a NumPy archive.
+
+    Raises:
+        DataError: there is none.
+    """
+    path = Path(place).expanduser()
+    if not path.is_file():
+        raise DataError(f"`data.source`: there is no file {path}. Give an archive written by numpy.savez, as npz:PATH.")
+    return path
+
+
 def read_npz(place: str, config: DataConfig, store: Store) -> Raw:
     """Read images from a NumPy archive: `x`, or `x_train` and, if there, `x_validation` and `x_test`; labels `y...` likewise.
 
@@ -116,9 +128,7 @@ def read_npz(place: str, config: DataConfig, store: Store) -> Raw:
     Raises:
         DataError: the file, or an array in it, breaks a rule.
     """
-    path = Path(place).expanduser()
-    if not path.is_file():
-        raise DataError(f"`data.source`: there is no file {path}. Give an archive written by numpy.savez, as npz:PATH.")
+    path = npz_file(place)
     if not zipfile.is_zipfile(path):
         raise DataError(f"`data.source`: {path} is no NumPy archive, or damaged. Write it with numpy.savez or savez_compressed.")
     with _open(path) as archive:

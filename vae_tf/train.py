@@ -13,7 +13,7 @@ import tf_keras as keras
 
 from vae_tf import config as configs
 from vae_tf import data, pipeline
-from vae_tf.admission import check_folder, check_images
+from vae_tf.admission import check_folder, check_images, identity
 from vae_tf.announce import Opening, first_line
 from vae_tf.build import build
 from vae_tf.checkpoints import Every, Keeper, Position
@@ -98,13 +98,20 @@ def train(
             with cluster.strategy.scope():
                 shares = [RunningMetrics(vae.metrics, cluster)] if cluster.replicas > 1 else []
                 keeper = Keeper(
-                    vae, place / CHECKPOINTS, history, every, [*guards, *shares], lambda: patience.best(history.rows), cluster.any
+                    vae,
+                    place / CHECKPOINTS,
+                    history,
+                    every,
+                    [*guards, *shares],
+                    lambda: patience.best(history.rows),
+                    cluster.any,
+                    identity(config, summary),
                 )
             begun = keeper.restore() if resume else keeper.now
             cluster.agree(begun.epochs * steps + begun.step, folder)
             followed = tracking.follow(Training(folder, config, vae, x, images.validation.y, images.label_names, history.rows[:]))
             with narration(verbose if cluster.chief else 0) as tellers:
-                opening = Opening(lambda: first_line(folder, config, vae, images, cluster, steps=steps, first_epoch=begun.epochs))
+                opening = Opening(lambda: first_line(folder, config, vae, images, cluster, steps=steps, begun=begun))
                 vae.fit(
                     cluster.batches(partial(_training_batches, config, images, y is not None, begun)),
                     epochs=begun.epochs if patience.exhausted(history.rows) else config.training.epochs,
@@ -131,6 +138,8 @@ def train(
     except BlockingIOError:
         raise RunError(f"`{folder}` is being trained by another process; wait for it, or choose another for --run.") from None
     except KeyboardInterrupt:
+        if not (folder / CONFIG).exists():
+            raise InterruptedRun("stopped by the user before anything was written; the same command begins again.") from None
         raise InterruptedRun("stopped by the user; what was complete is kept: go on with the same command and --resume.") from None
     except tf.errors.OpError as error:
         if cluster.workers == 1:

@@ -46,11 +46,11 @@ class _Bernoulli(tfd.Bernoulli):
 
     def _log_prob(self, event: tf.Tensor) -> tf.Tensor:
         logits = self._logits_parameter_no_checks()
-        x, flat = (_joined(tf.cast(values, logits.dtype)) for values in (event, logits))
+        x, flat = (_joined(tf.cast(values, logits.dtype), logits.shape[-3:]) for values in (event, logits))
         found = x * flat - tf.nn.softplus(flat)
         return tf.reshape(found, tf.concat([tf.shape(found)[:-1], logits.shape[-3:]], 0))
 
 
-def _joined(images: tf.Tensor) -> tf.Tensor:
+def _joined(images: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:
     """Return [..., H W C] of images [..., H, W, C]."""
-    return tf.reshape(images, tf.concat([tf.shape(images)[:-3], [np.prod(images.shape[-3:])]], 0))
+    return tf.reshape(images, tf.concat([tf.shape(images)[:-3], [shape.num_elements()]], 0))

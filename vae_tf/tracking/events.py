@@ -1,6 +1,7 @@
 """Event files, which TensorBoard reads: TFRecords of `Event` messages."""
 
 import os
+import re
 import socket
 import time
 from pathlib import Path
@@ -34,7 +35,8 @@ class EventFile:
     def __init__(self, folder: Path, first_step: int):
         folder.mkdir(parents=True, exist_ok=True)
         # TensorBoard reads files in the order of their names; some may be made within one second.
-        order = f"{int(time.time()):010d}.{len(list(folder.glob('*tfevents*'))):04d}"
+        older = [int(found[1]) for path in folder.glob("*tfevents*") if (found := re.search(r"tfevents\.(\d+)", path.name))]
+        order = f"{max([int(time.time()), *older]):010d}.{len(older):04d}"  # a clock may have been set back
         self._file = tf.io.TFRecordWriter(str(folder / f"events.out.tfevents.{order}.{socket.gethostname()}.{os.getpid()}"))
         self._add(Event(file_version="brain.Event:2"))
         self._add(Event(step=first_step, session_log=SessionLog(status=SessionLog.START)))
