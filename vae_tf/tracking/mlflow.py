@@ -19,8 +19,12 @@ MLFLOW = "mlflow.json"  # in the run folder: the id of the MLflow run, so that a
 _STATUS = {"complete": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 _NO_METRICS = ("epoch", "seconds")
 _ROWS = 50  # of metrics in one request, which may hold a thousand metrics
-# MLflow's own patience with a server that is away is many minutes for each request.
-_PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+# MLflow's own patience with a server that is away is many minutes for each request; or as long as an overloaded server bids.
+_PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
+}
 
 
 @final
@@ -30,7 +34,7 @@ class MLflow(Tracker):
     Parameters are those of the configuration, `section.key`; metrics those of the history, with epochs as steps, each once. A complete
     training leaves configuration, data summary, history and weights as artifacts. Where to is said by MLflow's own environment variables:
     `MLFLOW_TRACKING_URI`, `MLFLOW_EXPERIMENT_NAME` or `MLFLOW_EXPERIMENT_ID`, and those for credentials. An unset time-out or number of
-    retries is set to 10 s and 2.
+    retries is set to 5 s and 1: a server that does not answer costs 10 s each time it is called.
 
     Args:
         training: what is followed.
@@ -71,13 +75,11 @@ class MLflow(Tracker):
             self._steps |= {int(row["epoch"]) for row in part}
 
     def end(self, outcome: Outcome) -> None:
-        """Keep what is needed to load the run, and say what came of the training."""
-        try:
-            if outcome == "complete":
-                for name in (CONFIG, DATA, HISTORY, WEIGHTS):
-                    self._client.log_artifact(self._id, str(self.training.folder / name))
-        finally:
-            self._client.set_terminated(self._id, _STATUS[outcome])
+        """Say what came of the training, and keep what is needed to load the run."""
+        self._client.set_terminated(self._id, _STATUS[outcome])  # first: it stands whatever becomes of the files
+        if outcome == "complete":
+            for name in (CONFIG, DATA, HISTORY, WEIGHTS):
+                self._client.log_artifact(self._id, str(self.training.folder / name))
 
     @property
     def _path(self) -> Path:
