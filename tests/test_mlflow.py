@@ -72,6 +72,22 @@ def test_epochs_that_mlflow_missed_come_from_the_history(mlflow_client, tmp_path
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("text", ["", '{"run_id": "0123', "{}", "[]", '{"run_id": 7}', "\x00"])
+def test_a_damaged_memory_of_the_mlflow_run_is_named_with_the_remedy(mlflow_client, tmp_path, caplog, text):
+    path = tmp_path / "mlflow.json"
+    path.write_text(text)
+    follow(1, name="mlflow", training=training(tmp_path))
+    assert said(caplog)[0].startswith(
+        f"the tracker `mlflow` failed (RunError: remove `{path}`, which is damaged; a new MLflow run begins then.); the training goes on"
+    )
+    assert path.read_text() == text
+    path.unlink()
+    caplog.clear()
+    TRACKERS["mlflow"](training(tmp_path)).begin()
+    assert json.loads(path.read_text())["run_id"]
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_nothing_but_a_warning_comes_of_mlflow_being_away(mlflow_client, tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, final
 
 from vae_tf.config import flat
+from vae_tf.errors import RunError
 from vae_tf.files import replacing
 from vae_tf.run import CONFIG, DATA, HISTORY, WEIGHTS
 from vae_tf.tracking.base import Outcome, Tracker, Training
@@ -92,12 +93,21 @@ class MLflow(Tracker):
         if not self._path.exists():
             return None
         try:
-            run = self._client.get_run(json.loads(self._path.read_text())["run_id"])
+            run = self._client.get_run(self._remembered())
         except MlflowException as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return None
             raise
         return run if run.info.lifecycle_stage == "active" else None
+
+    def _remembered(self) -> str:
+        try:
+            run_id = json.loads(self._path.read_text())["run_id"]
+        except (ValueError, KeyError, TypeError):
+            run_id = None
+        if not isinstance(run_id, str):
+            raise RunError(f"remove `{self._path}`, which is damaged; a new MLflow run begins then.")
+        return run_id
 
     def _created(self) -> Any:
         from mlflow.tracking.context.registry import resolve_tags
