@@ -15,7 +15,7 @@ from vae_tf import workplace as places
 from vae_tf.checkpoints import Keeper
 from vae_tf.cluster import Cluster
 from vae_tf.deputy import deputy, stopping_at_once
-from vae_tf.errors import RunError
+from vae_tf.errors import ConfigError, RunError
 from vae_tf.interruption import Signals
 from vae_tf.train import train
 from vae_tf.workplace import program, workplace
@@ -66,6 +66,14 @@ def test_what_fails_in_one_worker_ends_all_before_they_wait_for_it(several):
     for index, error in ((0, first), (2, third)):
         assert isinstance(error, RunError)
         assert str(error) == f"worker 1 can not begin, for a reason of which the output there tells; so worker {index} ends."
+
+
+def test_a_tracker_that_the_chief_does_not_have_ends_all(several, tmp_path):
+    first, second = several(lambda cluster: train(config(), tmp_path / "run", trackers=["none"], cluster=cluster), 2)
+    assert isinstance(first, ConfigError)
+    assert "`trackers` 'none' does not exist" in str(first)
+    assert str(second).startswith("worker 0 can not begin, ")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(("different", "told"), [({2}, "worker 2 differs from"), ({1, 2}, "workers 1 and 2 differ from")])
