@@ -96,8 +96,16 @@ def train(
             guards = FiniteGuard(config.training.non_finite), CollapseGuard(x, y)
             with cluster.strategy.scope():
                 shares = [RunningMetrics(vae.metrics, cluster)] if cluster.replicas > 1 else []
-                remembering, best = [*guards, *shares], lambda: patience.best(history.rows)
-                keeper = Keeper(vae, place / CHECKPOINTS, history, every, remembering, best, cluster.any, not cluster.chief)
+                keeper = Keeper(
+                    vae,
+                    place / CHECKPOINTS,
+                    history,
+                    every,
+                    [*guards, *shares],
+                    lambda: patience.best(history.rows),
+                    cluster.any,
+                    not cluster.chief,
+                )
             begun = keeper.restore() if resume else keeper.now
             cluster.agree(begun.epochs * steps + begun.step, folder)
             followed = tracking.follow(Training(folder, config, vae, x, images.validation.y, images.label_names, history.rows[:]))
