@@ -1,5 +1,6 @@
 """Claims about the command line of vae_tf: the walk works, and mistakes get one line."""
 
+import json
 import os
 import re
 import shutil
@@ -14,7 +15,9 @@ from PIL import Image
 
 from vae_tf import plots
 from vae_tf.cli import main
+from vae_tf.errors import LostWorker
 from vae_tf.run import load
+from vae_tf.startup import start_tensorflow
 
 TINY = [f"--set={s}" for s in ("training.epochs=2", "objective.warmup_epochs=1", "model.encoder.hidden=[8]", "model.decoder.hidden=[8]")]
 
@@ -217,6 +220,35 @@ def test_standard_error_holds_the_answer_and_no_notices_of_tensorflow(tmp_path):
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "message"),
+    [
+        (["evaluate", "{new}"], 2, "is no run folder"),
+        (["report", "{new}"], 2, "is no run folder"),
+        (["sample", "{new}"], 2, "is no run folder"),
+        (["compare", "{new}", "{new}"], 2, "error: "),
+        (["train", "digits", "--run", "{new}"], 75, "host2 did not come"),
+    ],
+)
+def test_no_command_but_a_training_waits_for_other_workers(command, code, message, tmp_path, monkeypatch):
+    def wait(*arguments):
+        raise LostWorker("host2 did not come")
+
+    monkeypatch.setattr("vae_tf.cluster.meet", wait)
+    told = {"cluster": {"worker": ["host1:12345", "host2:12345"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(told))
+    done = invoke(*(word.format(new=tmp_path / "new") for word in command))
+    assert done.exit_code == code, done.output
+    assert message in done.stderr
+    assert ("waiting for host2" in done.stderr) == (code == 75)
+
+
+def test_who_is_not_part_of_a_cluster_is_alone(monkeypatch):
+    """As an export: what TF_CONFIG says does not count."""
+    monkeypatch.setenv("TF_CONFIG", "{")
+    assert start_tensorflow().workers == start_tensorflow(alone=True).workers == 1
 
 
 @pytest.mark.parametrize("error", [MemoryError(), tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor\nwith shape")])

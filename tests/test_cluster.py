@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 
 from tests.trainings import rows, same_weights
 from vae_tf import train as training
-from vae_tf.cluster import connect
+from vae_tf.cluster import _told, connect
 from vae_tf.config import preset
 from vae_tf.errors import ConfigError
 from vae_tf.images import Split
@@ -68,20 +69,59 @@ def test_a_batch_that_can_not_be_shared_equally_is_refused():
         training_batches(split, 2, batch_size=10, seed=0, binarize="none", share=(0, 2), pieces=2)
 
 
+def told(cluster, kind="worker", index=0):
+    return json.dumps({"cluster": cluster, "task": {"type": kind, "index": index}})
+
+
 @pytest.mark.parametrize(
-    "told",
+    ("text", "why"),
     [
-        "{",
-        "[]",
-        '{"cluster": {"worker": ["a:1", "b:2"]}}',
-        '{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 2}}',
-        '{"cluster": {"worker": ["a:1"], "ps": ["b:2"]}, "task": {"type": "ps", "index": 0}}',
+        ("{", "Expecting property name"),
+        ("[]", "list indices must be integers"),
+        ('{"cluster": {"worker": ["a:1", "b:2"]}}', "'task'"),
+        (told({"worker": ["a:1", "b:2"]}, index=2), "there is no worker 2"),
+        (told({"worker": ["a:1", "b:2"]}, index=-1), "there is no worker -1"),
+        (told({"worker": ["a:1", "b:2"]}, index=0.5), "invalid literal for int"),
+        (told({"chief": ["a:1"], "worker": ["b:2"]}, "chief", 1), "there is no chief 1"),
+        (told({"chief": ["a:1", "b:2"]}, "chief"), "there must be one chief"),
+        (told({"worker": ["a:1"], "ps": ["b:2"]}, "ps"), "for each kind of worker"),
+        (told({"worker": ["a:1", "b:2"]}, "chief"), "also for 'chief'"),
+        (told({"worker": "a:1"}), "must have a list of addresses"),
+        (told({"worker": {"0": "a:1", "1": "b:2"}}), "must have a list of addresses"),
+        (told(["a:1", "b:2"]), "must have a list of addresses"),
+        (told({"worker": ["a:1", "a:1"]}), "a:1 comes twice"),
+        (told({"chief": ["a:1"], "worker": ["b:2", "a:1"]}), "a:1 comes twice"),
+        (told({"worker": [1, 2]}), "an address must be a text host:port with a port in 1..65535, got 1"),
+        (told({"worker": ["a:1", None]}), "got None"),
+        (told({"worker": ["a:1", "b"]}), "got 'b'"),
+        (told({"worker": ["a:1", "b:"]}), "got 'b:'"),
+        (told({"worker": ["a:1", ":2"]}), "got ':2'"),
+        (told({"worker": ["a:1", "b:0"]}), "got 'b:0'"),
+        (told({"worker": ["a:1", "b:99999"]}), "got 'b:99999'"),
+        (told({"worker": ["a:1", "b:port"]}), "got 'b:port'"),
+        (told({"worker": ["a:1", "::1:2"]}), "got '::1:2'"),
+        (told({"worker": ["a:1", "http://b:2"]}), "got 'http://b:2'"),
     ],
 )
-def test_a_cluster_that_is_not_understood_is_refused(told, monkeypatch):
-    monkeypatch.setenv("TF_CONFIG", told)
-    with pytest.raises(ConfigError, match=r"`TF_CONFIG` must name all workers and this one, such as .*; got "):
+def test_a_cluster_that_is_not_understood_is_refused(text, why, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(ConfigError) as raised:
         connect()
+    assert re.fullmatch(
+        rf"`TF_CONFIG` must name all workers and this one, such as .*; got .* \(.*{re.escape(why)}.*\)\.", str(raised.value)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (told({"worker": ["a:1", "b:65535"]}, index="1"), (["a:1", "b:65535"], 1)),
+        (told({"worker": ["b:2"], "chief": ["[::1]:1"]}), (["[::1]:1", "b:2"], 1)),
+        (told({"worker": ["b:2"], "chief": ["a-1.x:1"]}, "chief"), (["a-1.x:1", "b:2"], 0)),
+    ],
+)
+def test_the_chief_comes_first(text, expected):
+    assert _told(text) == expected
 
 
 def train(folder, *more, cluster=None):

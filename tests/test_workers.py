@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tempfile
 import threading
 import time
 
@@ -14,7 +15,7 @@ from vae_tf import workplace as places
 from vae_tf.checkpoints import Keeper
 from vae_tf.cluster import Cluster
 from vae_tf.deputy import deputy, stopping_at_once
-from vae_tf.errors import RunError
+from vae_tf.errors import ConfigError, RunError
 from vae_tf.interruption import Signals
 from vae_tf.train import train
 from vae_tf.workplace import program, workplace
@@ -65,6 +66,14 @@ def test_what_fails_in_one_worker_ends_all_before_they_wait_for_it(several):
     for index, error in ((0, first), (2, third)):
         assert isinstance(error, RunError)
         assert str(error) == f"worker 1 can not begin, for a reason of which the output there tells; so worker {index} ends."
+
+
+def test_a_tracker_that_the_chief_does_not_have_ends_all(several, tmp_path):
+    first, second = several(lambda cluster: train(config(), tmp_path / "run", trackers=["none"], cluster=cluster), 2)
+    assert isinstance(first, ConfigError)
+    assert "`trackers` 'none' does not exist" in str(first)
+    assert str(second).startswith("worker 0 can not begin, ")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(("different", "told"), [({2}, "worker 2 differs from"), ({1, 2}, "workers 1 and 2 differ from")])
@@ -124,6 +133,37 @@ def test_workers_that_see_another_folder_are_named_on_all(several, tmp_path, mon
             str(error) == f"worker 1 can not see the `{tmp_path}/disk{index % 2}` of worker 0: it must be one folder that all of them see."
         )
     assert {path.name for path in (tmp_path / "disk0").iterdir()} == {".lock"}
+
+
+NO_ROOM = "this worker can not keep its copy of the run in the temporary folder `{}` ({}); make room there, or name another by $TMPDIR, "
+
+
+@pytest.mark.parametrize("several_files", [False, True])
+def test_a_worker_without_room_for_its_copy_names_the_temporary_folder(several, tmp_path, monkeypatch, several_files):
+    full = OSError(28, "No space left on device")
+
+    def fail(*_, **options):
+        raise places.shutil.Error([("from", "to", str(full))]) if several_files else full
+
+    monkeypatch.setattr(places.shutil, "copytree", fail)
+
+    def work(cluster):
+        with workplace(cluster, tmp_path / "run", lambda: None):
+            pytest.fail("it went on")
+
+    first, second = several(work, 2)
+    assert isinstance(second, RunError)
+    assert str(second).startswith(NO_ROOM.format(tempfile.gettempdir(), full))
+    assert str(first).startswith("worker 1 can not begin, ")
+
+
+def test_a_worker_without_room_for_a_checkpoint_names_the_temporary_folder(tmp_path, monkeypatch):
+    full, make = OSError(28, "No space left on device"), Keeper.__init__
+    monkeypatch.setattr("vae_tf.checkpoints.sync", lambda *paths: (_ for _ in ()).throw(full))
+    monkeypatch.setattr(Keeper, "__init__", lambda self, *arguments: make(self, *arguments[:-1], True))
+    with pytest.raises(RunError) as raised:
+        train(config(), tmp_path / "run", verbose=0)
+    assert str(raised.value).startswith(NO_ROOM.format(tempfile.gettempdir(), full))
 
 
 def test_all_write_a_checkpoint_when_it_is_time_in_one_of_them(tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from vae_tf.errors import ConfigError, RunError, reason
 from vae_tf.files import sync
 from vae_tf.history import History
 from vae_tf.model import VAE
+from vae_tf.workplace import no_room
 
 __all__ = ["Every", "Keeper", "Position", "Remembers"]
 
@@ -113,6 +114,7 @@ class Keeper(keras.callbacks.Callback):
         best: the epoch whose checkpoint stays, as its weights may be those of the end; None for none.
         agreed: from whether a checkpoint is due by the clock here to whether it is, for all processes that must write it.
         run: what tells this training from others: a checkpoint of another is refused.
+        copy: whether `folder` is that of a copy of the run, as `workplace` makes it.
     """
 
     def __init__(
@@ -125,10 +127,11 @@ class Keeper(keras.callbacks.Callback):
         best: Callable[[], int | None] = lambda: None,
         agreed: Callable[[bool], bool] = bool,
         run: str = "",
+        copy: bool = False,
     ):
         super().__init__()
         vae.optimizer.build(vae.trainable_variables)
-        self.folder, self.history, self.every, self.best, self.agreed = folder, history, every, best, agreed
+        self.folder, self.history, self.every, self.best, self.agreed, self.copy = folder, history, every, best, agreed, copy
         self.now = Position(0)
         self._saved: Position | None = None
         self._saved_s = time.monotonic()
@@ -250,6 +253,8 @@ class Keeper(keras.callbacks.Callback):
         self.model._training_state = None
 
     def _full(self, error: Exception) -> RunError:
+        if self.copy:
+            return no_room(reason(error))
         run, last = self.folder.parent, "none" if self._saved is None else self._saved.name
         return RunError(
             f"`{run}` can not be written to ({reason(error)}); make room and go on with --resume, from the last checkpoint: {last}."

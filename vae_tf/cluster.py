@@ -7,6 +7,7 @@ them this process is. The first is the chief, the one that writes.
 import hashlib
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -29,6 +30,8 @@ __all__ = ["Cluster", "connect", "named"]
 _START_MINUTES = 10.0
 _CONNECT_S = 60.0
 _SHARED = 4  # things that must be the same, at most
+_KINDS = ("chief", "worker")  # in the order of their indices
+_ADDRESS = re.compile(r"(?:[^\s:/\[\]]+|\[[^\s/\[\]]+\]):([0-9]{1,5})")  # brackets for IPv6
 _EXAMPLE = '{"cluster": {"worker": ["host1:12345", "host2:12345"]}, "task": {"type": "worker", "index": 0}}'
 
 
@@ -181,15 +184,29 @@ def _told(text: str) -> tuple[list[str], int]:
         return [], 0
     try:
         told = json.loads(text)
-        cluster, task = told["cluster"], told["task"]
-        chiefs, workers, kind, index = cluster.get("chief", []), cluster.get("worker", []), task["type"], int(task["index"])
-        index += len(chiefs) if kind == "worker" else 0
-        addresses = [*chiefs, *workers]
-        if kind not in ("chief", "worker") or set(cluster) - {"chief", "worker"} or not 0 <= index < len(addresses):
-            raise ValueError(f"task {kind} {task['index']} of {', '.join(cluster)}")
+        cluster, kind, index = told["cluster"], told["task"]["type"], int(str(told["task"]["index"]))
+        if set(cluster) - set(_KINDS) or kind not in cluster or not all(isinstance(part, list) for part in cluster.values()):
+            raise ValueError(
+                f"`cluster` must have a list of addresses for each kind of worker, of {' and '.join(_KINDS)}, also for {kind!r}"
+            )
+        if not 0 <= index < len(cluster[kind]):
+            raise ValueError(f"there is no {kind} {index}")
+        if len(cluster.get("chief", [])) > 1:
+            raise ValueError("there must be one chief")
+        addresses = [address for name in _KINDS for address in cluster.get(name, [])]
+        for address in addresses:
+            _check_address(address)
+        if twice := [address for address in addresses if addresses.count(address) > 1]:
+            raise ValueError(f"{twice[0]} comes twice")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"`TF_CONFIG` must name all workers and this one, such as {_EXAMPLE}; got {text!r} ({error}).") from None
-    return addresses, index
+    return addresses, index + (len(cluster.get("chief", [])) if kind == "worker" else 0)
+
+
+def _check_address(address: Any) -> None:
+    found = _ADDRESS.fullmatch(address) if isinstance(address, str) else None
+    if found is None or not 1 <= int(found[1]) <= 65535:
+        raise ValueError(f"an address must be a text host:port with a port in 1..65535, got {address!r}")
 
 
 def _devices(count: int | None) -> list[str]:

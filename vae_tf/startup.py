@@ -13,15 +13,15 @@ from vae_tf.processors import THREADS, available
 __all__ = ["answering_sigterm", "start_tensorflow"]
 
 
-def start_tensorflow(devices: int | None = None, alone: bool = False) -> Any:
+def start_tensorflow(alone: bool = True, devices: int | None = None) -> Any:
     """Import TensorFlow with its start-up notices held back, and return the `Cluster` that this process is part of.
 
     The notices are written by C++ to file descriptor 2, whatever the logging settings, and would bury the answer that a user waits for.
     They are shown if the start fails, and where several processes find each other, which can go wrong in many ways.
 
     Args:
-        devices: as in `cluster.connect`.
-        alone: whatever TF_CONFIG says.
+        alone: whatever TF_CONFIG says: only a training waits for other workers.
+        devices: as in `cluster.connect`, where this process is not alone.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with _shown_on_failure() if alone or "TF_CONFIG" not in os.environ else nullcontext():

@@ -78,13 +78,12 @@ def train(
         InterruptedRun: the user pressed Ctrl-C; as PreemptedRun, the process was sent SIGTERM; as LostWorker, another one has ended.
     """
     folder, every, cluster = Path(folder), Every(checkpoint_steps, checkpoint_minutes), cluster or Cluster.alone()
-    tracking = Tracking(trackers if cluster.chief else ())
     try:
         with stopping_at_once() if cluster.workers > 1 else nullcontext():
-            prepared = _prepare(config, folder, data_dir, resume, cluster)
+            prepared = _prepare(config, folder, data_dir, resume, trackers, cluster)
         if prepared is None:
             return load(folder)
-        images, summary, vae = prepared
+        images, summary, vae, tracking = prepared
         steps = pipeline.steps_per_epoch(images.train, config.training.batch_size)
         with (
             Signals(_PATIENCE_S if cluster.workers > 1 else None) as signals,
@@ -106,6 +105,7 @@ def train(
                     lambda: patience.best(history.rows),
                     cluster.any,
                     identity(config, summary),
+                    not cluster.chief,
                 )
             begun = keeper.restore() if resume else keeper.now
             cluster.agree(begun.epochs * steps + begun.step, folder)
@@ -158,9 +158,12 @@ def _lost(error: tf.errors.OpError, cluster: Cluster) -> str:
     return f"another ({others[0] if others else reason(error)})"
 
 
-def _prepare(config: Config, folder: Path, data_dir: str | None, resume: bool, cluster: Cluster) -> tuple[Images, DataSummary, VAE] | None:
-    """Return the data and the model, the same in all processes; None where the run is complete."""
+def _prepare(
+    config: Config, folder: Path, data_dir: str | None, resume: bool, trackers: Sequence[str], cluster: Cluster
+) -> tuple[Images, DataSummary, VAE, Tracking] | None:
+    """Return the data and the model, the same in all processes, and the trackers; None where the run is complete."""
     with cluster.together() as same:
+        tracking = Tracking(trackers if cluster.chief else ())
         if cluster.chief:
             check_folder(folder, config, resume)
         complete = resume and (folder / WEIGHTS).exists()
@@ -177,7 +180,7 @@ def _prepare(config: Config, folder: Path, data_dir: str | None, resume: bool, c
     check_images(vae, images, config)
     if vae.objective.over_batch and cluster.replicas > 1:
         _log.warning("the objective compares images of a batch; each of the %d devices compares those of its own part", cluster.replicas)
-    return images, summary, vae
+    return images, summary, vae, tracking
 
 
 def _describe(config: Config, summary: DataSummary, folder: Path, resume: bool) -> None:

@@ -60,7 +60,7 @@ def train(
     """
     config = configs.find(preset).override(assignments)
     # A worker that is started again when the training is over would wait for others that do not come.
-    cluster = start_tensorflow(devices, alone=resume and (folder / _WEIGHTS).exists())
+    cluster = start_tensorflow(alone=resume and (folder / _WEIGHTS).exists(), devices=devices)
     from vae_tf import announce, train
 
     run = train.train(

@@ -16,7 +16,7 @@ from vae_tf.cluster import Cluster, named
 from vae_tf.errors import RunError
 from vae_tf.files import locked
 
-__all__ = ["program", "workplace"]
+__all__ = ["no_room", "program", "workplace"]
 
 _LATE_S = 10.0  # with which a file system of several machines shows a new file
 
@@ -42,6 +42,7 @@ def workplace(cluster: Cluster, folder: Path, describe: Callable[[], None]) -> I
 
     Raises:
         BlockingIOError: another process trains in the folder.
+        RunError: not all see the folder, or there is no room for a copy.
     """
     with ExitStack() as stack:
         with cluster.together():
@@ -53,6 +54,14 @@ def workplace(cluster: Cluster, folder: Path, describe: Callable[[], None]) -> I
         with cluster.together():  # then it may change
             place = folder if cluster.chief else _copy(folder, Path(stack.enter_context(tempfile.TemporaryDirectory())))
         yield place
+
+
+def no_room(error: object) -> RunError:
+    """Return what to say where a copy can not be written, which is gone when it is read."""
+    return RunError(
+        f"this worker can not keep its copy of the run in the temporary folder `{tempfile.gettempdir()}` ({error}); "
+        "make room there, or name another by $TMPDIR, and start all again with the same command and --resume."
+    )
 
 
 def _check_seen(cluster: Cluster, folder: Path) -> None:
@@ -72,4 +81,7 @@ def _check_seen(cluster: Cluster, folder: Path) -> None:
 
 
 def _copy(folder: Path, place: Path) -> Path:
-    return shutil.copytree(folder, place / folder.name, ignore=shutil.ignore_patterns("tensorboard", ".*"))
+    try:
+        return shutil.copytree(folder, place / folder.name, ignore=shutil.ignore_patterns("tensorboard", ".*"))
+    except OSError as error:
+        raise no_room(error.args[0][0][2] if isinstance(error, shutil.Error) else error) from None

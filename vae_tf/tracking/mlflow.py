@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, final
 
 from vae_tf.config import flat
+from vae_tf.errors import RunError
 from vae_tf.files import replacing
 from vae_tf.run import CONFIG, DATA, HISTORY, WEIGHTS
 from vae_tf.tracking.base import Outcome, Tracker, Training
@@ -19,8 +20,12 @@ MLFLOW = "mlflow.json"  # in the run folder: the id of the MLflow run, so that a
 _STATUS = {"complete": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 _NO_METRICS = ("epoch", "seconds")
 _ROWS = 50  # of metrics in one request, which may hold a thousand metrics
-# MLflow's own patience with a server that is away is many minutes for each request.
-_PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+# MLflow's own patience with a server that is away is many minutes for each request; or as long as an overloaded server bids.
+_PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
+}
 
 
 @final
@@ -30,7 +35,7 @@ class MLflow(Tracker):
     Parameters are those of the configuration, `section.key`; metrics those of the history, with epochs as steps, each once. A complete
     training leaves configuration, data summary, history and weights as artifacts. Where to is said by MLflow's own environment variables:
     `MLFLOW_TRACKING_URI`, `MLFLOW_EXPERIMENT_NAME` or `MLFLOW_EXPERIMENT_ID`, and those for credentials. An unset time-out or number of
-    retries is set to 10 s and 2.
+    retries is set to 5 s and 1: a server that does not answer costs 10 s each time it is called.
 
     Args:
         training: what is followed.
@@ -71,13 +76,11 @@ class MLflow(Tracker):
             self._steps |= {int(row["epoch"]) for row in part}
 
     def end(self, outcome: Outcome) -> None:
-        """Keep what is needed to load the run, and say what came of the training."""
-        try:
-            if outcome == "complete":
-                for name in (CONFIG, DATA, HISTORY, WEIGHTS):
-                    self._client.log_artifact(self._id, str(self.training.folder / name))
-        finally:
-            self._client.set_terminated(self._id, _STATUS[outcome])
+        """Say what came of the training, and keep what is needed to load the run."""
+        self._client.set_terminated(self._id, _STATUS[outcome])  # first: it stands whatever becomes of the files
+        if outcome == "complete":
+            for name in (CONFIG, DATA, HISTORY, WEIGHTS):
+                self._client.log_artifact(self._id, str(self.training.folder / name))
 
     @property
     def _path(self) -> Path:
@@ -90,12 +93,21 @@ class MLflow(Tracker):
         if not self._path.exists():
             return None
         try:
-            run = self._client.get_run(json.loads(self._path.read_text())["run_id"])
+            run = self._client.get_run(self._remembered())
         except MlflowException as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return None
             raise
         return run if run.info.lifecycle_stage == "active" else None
+
+    def _remembered(self) -> str:
+        try:
+            run_id = json.loads(self._path.read_text())["run_id"]
+        except (ValueError, KeyError, TypeError):
+            run_id = None
+        if not isinstance(run_id, str):
+            raise RunError(f"remove `{self._path}`, which is damaged; a new MLflow run begins then.")
+        return run_id
 
     def _created(self) -> Any:
         from mlflow.tracking.context.registry import resolve_tags
