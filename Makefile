@@ -23,7 +23,7 @@ demo: setup
 	@PYTHON=$(PY) bash docs/demo.sh
 
 test: lint
-	$(PY) -m pytest -n auto
+	$(PY) -m pytest -n auto --dist loadfile
 
 lint: setup
 	$(VENV)/bin/ruff check .
