@@ -7,7 +7,11 @@ import pytest
 import tf_keras as keras
 
 from vae_tf.config import Config
+from vae_tf.errors import InterruptedRun
 from vae_tf.train import train as train_as_a_user
+
+LONGER = {"batch_size": 100}  # a training of more steps, and how many an epoch of it has
+STEPS = 14
 
 
 def config(epochs=3, **training):
@@ -81,3 +85,9 @@ class Spoil(keras.callbacks.Callback):
 def truncate(path):
     """Cut a file in half."""
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def stopped(step, configuration, folder, *callbacks, **kwargs):
+    """Train until a step, and stop there at once: what was not kept is lost."""
+    with pytest.raises(InterruptedRun, match="stopped by the user; what was complete is kept: go on with .* --resume"):
+        train_with([*callbacks, At(step, stop)], configuration, folder, **kwargs)
