@@ -91,7 +91,7 @@ def test_a_folder_that_holds_another_run_is_refused(complete, tmp_path):
     with pytest.raises(RunError, match="holds a run already; choose another for --run, or continue it with --resume"):
         train(config(), complete.folder)
     with pytest.raises(RunError, match=r"another configuration \(training.epochs is 3 there and 4 here\)"):
-        train(config(epochs=4), complete.folder, resume=True)
+        train(config(epochs=4).override(["data.in_memory=true"]), complete.folder, resume=True)  # what may differ is not blamed
     (tmp_path / "precious.txt").write_text("mine")
     with pytest.raises(RunError, match="exists and is no run folder; .*nothing was changed"):
         train(config(), tmp_path)

@@ -82,8 +82,7 @@ def check_folder(folder: Path, config: Config, resume: bool) -> None:
         raise RunError(f"`{folder}` exists and is no run folder; choose another for --run, nothing was changed.")
     if not resume:
         raise RunError(f"`{folder}` holds a run already; choose another for --run, or continue it with --resume.")
-    stored = configs.read(folder / CONFIG)
-    if _what_counts(stored) != _what_counts(config):
-        stored = replace(stored, training=replace(stored.training, **{name: getattr(config.training, name) for name in _FREE}))
-        different = configs.difference(stored.to_dict(), config.to_dict())
+    stored, now = (_what_counts(one) for one in (configs.read(folder / CONFIG), config))
+    if stored != now:
+        different = configs.difference(stored.to_dict(), now.to_dict())
         raise RunError(f"`{folder}` holds a run of another configuration ({different}); choose another for --run.")
